@@ -1,0 +1,27 @@
+//! What every room speaks of: label sets, matchers, samples, durations, alerts.
+//!
+//! Floor 0: nothing here does I/O or reads a clock (the [`Clock`] trait is how clocks are passed in).
+
+mod alert;
+mod clock;
+mod duration;
+mod fingerprint;
+mod labels;
+mod matcher;
+mod metadata;
+mod number;
+mod sample;
+pub mod yaml;
+
+pub use alert::Alert;
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use duration::{Duration, DurationError};
+pub use fingerprint::Fingerprint;
+pub use labels::{Labels, LabelsBuilder, is_legacy_label_name, is_legacy_metric_name};
+pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use metadata::{MetricMetadata, MetricType};
+pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
+pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";

@@ -1,0 +1,103 @@
+//! The one door to the YAML library: strict reading, errors with file, line and column, places kept.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// A value and the place in the file where it stands.
+pub use serde_yaml::Spanned;
+
+/// What is wrong in a file, and where. Lines and columns count from 1; 0 says that the place is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileError {
+    pub file: PathBuf,
+    pub line: u64,
+    pub column: u64,
+    pub message: String,
+}
+
+impl FileError {
+    /// An error about the file as a whole.
+    pub fn whole(file: &Path, message: impl fmt::Display) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, message: message.to_string() }
+    }
+
+    /// An error about a value whose place was kept.
+    pub fn at<T>(file: &Path, place: &Spanned<T>, message: impl fmt::Display) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: place.referenced.line(),
+            column: place.referenced.column(),
+            message: message.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Reads a file's text into `T`. Unknown and repeated keys are errors when `T` denies unknown fields;
+/// aliases and depth are bounded by the library's budget; YAML 1.2 booleans only.
+///
+/// # Errors
+/// Bad syntax, or what `T` refuses, with the place.
+pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileError> {
+    let options = serde_yaml::options! { with_snippet: false, strict_booleans: true };
+    serde_yaml::from_str_with_options(text, options).map_err(|e| located(file, &e))
+}
+
+/// Reads every document of a file's text. Empty documents are left out.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_all<T: DeserializeOwned>(file: &Path, text: &str) -> Result<Vec<T>, FileError> {
+    let options = serde_yaml::options! { with_snippet: false, strict_booleans: true };
+    serde_yaml::from_multiple_with_options(text, options).map_err(|e| located(file, &e))
+}
+
+fn located(file: &Path, e: &serde_yaml::Error) -> FileError {
+    let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
+    // The library may repeat the place at the end of its text.
+    let text = e.to_string();
+    let message = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    FileError { file: file.to_owned(), line, column, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Doc {
+        #[allow(dead_code, reason = "read through Debug only")]
+        name: Spanned<String>,
+        #[allow(dead_code, reason = "read through Debug only")]
+        every: Option<crate::model::Duration>,
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        for (text, line, part) in [
+            ("name: a\nevry: 1m\n", 2, "evry"),
+            ("name: a\nname: b\n", 2, "duplicate"),
+            ("name: a\nevery: 1q\n", 2, "1q"),
+            ("name: [\n", 1, ""),
+        ] {
+            let e = parse::<Doc>(Path::new("x.yml"), text).unwrap_err();
+            assert!(e.line == line && e.to_string().contains(part), "{text:?}: {e}");
+        }
+        let ok: Doc = parse(Path::new("x.yml"), "name: 0123\nevery: 5m").unwrap();
+        assert_eq!((ok.name.value.as_str(), ok.name.referenced.line()), ("0123", 1));
+    }
+}

@@ -1,0 +1,14 @@
+//! Behaviour of the rooms through their public surfaces: one module a room, one binary (linking is slow).
+
+mod exposition;
+mod host;
+mod ledger;
+mod net;
+mod paging;
+mod promql;
+mod rules;
+mod scrape;
+mod sigma;
+mod storage;
+mod template;
+mod web;
