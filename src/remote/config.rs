@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::model::Duration;
-use crate::net::http::HttpClientConfig;
+use crate::net::http::with_http_client_fields;
 use crate::scrape::config::StaticConfig;
 use crate::scrape::relabel::RelabelConfig;
 
@@ -15,6 +15,7 @@ pub struct AlertingConfig {
     pub alertmanagers: Vec<AlertmanagerConfig>,
 }
 
+with_http_client_fields! {
 /// A set of Alertmanagers with the same settings.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +26,10 @@ pub struct AlertmanagerConfig {
     path_prefix: String,
     timeout: Option<Duration>,
     #[serde(default)]
+    api_version: Option<String>,
+    #[serde(default)]
     static_configs: Vec<StaticConfig>,
+}
 }
 
 fn http() -> String {
@@ -46,8 +50,17 @@ impl AlertmanagerConfig {
         self.timeout.unwrap_or(Duration::from_secs(10))
     }
 
-    /// The client's settings.
-    pub fn http_client(&self) -> HttpClientConfig {
-        HttpClientConfig::default()
+    /// Checks what the types alone don't.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        if !matches!(self.scheme.as_str(), "http" | "https") {
+            return Err(format!("unknown scheme {:?}: http and https are known", self.scheme));
+        }
+        if self.api_version.as_deref().is_some_and(|v| v != "v2") {
+            return Err("expected Alertmanager api version to be v2".to_owned());
+        }
+        self.http_client().validate()
     }
 }
