@@ -1,15 +1,17 @@
 //! The lag: the newest samples wait here, judged and not yet learnt.
 //!
-//! Any number of samples fits the bounded state, because they wait in buckets of time: `lag`/11 wide, so that a
-//! sample waits for at least `lag` and at most 12/11 of it. A bucket keeps the samples' exact moments, and for
+//! Any number of samples fits the bounded state, because they wait in buckets of time: `lag`/7 wide, so that a
+//! sample waits for at least `lag` and at most 8/7 of it. A bucket keeps the samples' exact moments, and for
 //! models that need values a few of them, drawn evenly.
 
 use super::codec::{DecodeError, Reader, Writer};
 
-/// Buckets that are held: 11 cover the lag, one is being filled.
-const BUCKETS: i64 = 11;
+/// Buckets that cover the lag.
+const BUCKETS: i64 = 7;
+/// Buckets that are held: one more is being filled, and one lets its last sample wait.
+const HELD: usize = BUCKETS as usize + 2;
 /// Values that a bucket keeps for the models that need values.
-const PICKS: usize = 4;
+const PICKS: usize = 3;
 
 /// Samples of one slice of time.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +24,7 @@ pub(super) struct Bucket {
     pub mean: f64,
     /// Sum of squared distances from the mean.
     pub m2: f64,
-    /// min(n, 4) of its values.
+    /// min(n, 3) of its values.
     picks: [f64; PICKS],
 }
 
@@ -68,7 +70,12 @@ impl Lag {
                     }
                 }
             }
-            _ => self.buckets.push(Bucket { slot, t, n: 1, mean: x, m2: 0.0, picks: [x, 0.0, 0.0, 0.0] }),
+            _ => {
+                if self.buckets.capacity() == 0 {
+                    self.buckets.reserve_exact(HELD + 1);
+                }
+                self.buckets.push(Bucket { slot, t, n: 1, mean: x, m2: 0.0, picks: [x, 0.0, 0.0] });
+            }
         }
     }
 
@@ -76,7 +83,7 @@ impl Lag {
     pub fn pop_due(&mut self, width: i64, lag_ms: i64, now: i64) -> Option<Bucket> {
         let first = self.buckets.first()?;
         let end = first.slot.saturating_add(1).saturating_mul(width);
-        if now.saturating_sub(end) >= lag_ms || self.buckets.len() > BUCKETS as usize + 2 {
+        if now.saturating_sub(end) >= lag_ms || self.buckets.len() > HELD {
             Some(self.buckets.remove(0))
         } else {
             None
@@ -93,9 +100,8 @@ impl Lag {
         self.buckets.clear();
     }
 
-    /// The newest bucket's mean: where the series is now.
-    pub fn newest_mean(&self) -> Option<f64> {
-        self.buckets.last().map(|b| b.mean)
+    pub fn heap_bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     pub fn encode(&self, out: &mut Writer) {
@@ -116,7 +122,7 @@ impl Lag {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let seed = from.u32()?;
         let len = from.u8()?;
-        if i64::from(len) > BUCKETS + 3 {
+        if usize::from(len) > HELD + 1 {
             return Err(DecodeError::Impossible("lag"));
         }
         let mut buckets: Vec<Bucket> = Vec::with_capacity(usize::from(len));
