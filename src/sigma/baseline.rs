@@ -9,7 +9,7 @@ use crate::model::Timestamp;
 use super::codec::{DecodeError, Reader, Writer};
 use super::config::{Config, Model};
 use super::gaussian::Moments;
-use super::lag::Lag;
+use super::lag::{Bucket, Lag};
 use super::memory::Memory;
 use super::novelty;
 
@@ -44,7 +44,7 @@ impl Plan {
             seasons_ms: config.seasonality.iter().map(|d| d.ms()).collect(),
             gate_values: match (gated, small) {
                 (false, _) => 0,
-                (true, true) => novelty::CAPACITY,
+                (true, true) => novelty::CAPACITY_AS_GATE_OF_GAUSSIAN,
                 (true, false) => novelty::CAPACITY_AS_GATE,
             },
             window_ms,
@@ -58,6 +58,13 @@ impl Plan {
             counter: config.counter,
             judge_tau_ms: rule.judge.map(|j| j.mean.ms().max(1) as f64 / 2.0),
         }
+    }
+}
+
+impl Plan {
+    /// Does anything ask which values were there before?
+    fn remembers_events(&self) -> bool {
+        self.gate_values > 0 || self.model == Model::Novelty
     }
 }
 
@@ -152,21 +159,29 @@ impl Baseline {
         let learning = !matches!(self.freeze, Freeze::Since(_));
         if learning {
             while let Some(bucket) = self.lag.pop_due(plan.lag_width, plan.lag_ms, t) {
-                if let Some(seen) = &mut self.seen {
-                    let spread = self.memory.estimate(bucket.t, bucket.mean).map_or(0.0, |e| e.spread);
-                    for x in bucket.picks() {
-                        seen.learn(bucket.t, *x, spread, plan.gate_values);
-                    }
-                }
-                self.memory.learn(plan, &bucket);
-                self.learnt = self.learnt.saturating_add(u64::from(bucket.n));
+                self.learn(plan, &bucket);
             }
         }
         let judgement = self.judge(plan, t, x);
-        if learning && fresh {
-            self.lag.push(plan.lag_width, t, x);
+        if fresh && (learning || plan.remembers_events()) {
+            self.lag.push(plan.lag_width, t, x, !learning);
         }
         judgement
+    }
+
+    /// Learns what has waited long enough. Values that were part of an event are remembered (so that the same peak is not novel
+    /// the next time), and leave centre and spread alone.
+    fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
+        if let Some(seen) = &mut self.seen {
+            let spread = self.memory.estimate(bucket.t, bucket.mean).map_or(0.0, |e| e.spread);
+            for x in bucket.picks() {
+                seen.learn(bucket.t, *x, spread, plan.gate_values);
+            }
+        }
+        self.memory.learn(plan, bucket);
+        if !bucket.event {
+            self.learnt = self.learnt.saturating_add(u64::from(bucket.n));
+        }
     }
 
     /// The number to judge: the sample itself, or the counter's increase per second since the sample before. `None` when
@@ -180,7 +195,7 @@ impl Baseline {
         }
         let before = self.counter.replace((t, x));
         match before {
-            Some((t0, x0)) if t > t0 && x >= x0 => Some((x - x0) * 1000.0 / (t - t0) as f64),
+            Some((t0, x0)) if t > t0 && x >= x0 => Some((x - x0) * 1000.0 / t.saturating_sub(t0) as f64),
             _ => None,
         }
     }
@@ -196,7 +211,7 @@ impl Baseline {
             // Nothing that is remembered is inside the window any more.
             let (freeze, counter) = (self.freeze, self.counter);
             *self = Self { freeze, counter, ..Self::new(plan) };
-        } else if step < 0 && -step > plan.lag_ms.max(60_000) {
+        } else if step < -plan.lag_ms.max(60_000) {
             self.lag.clear();
             self.memory.shift_time(step);
             if let Some(mean) = &mut self.mean {
@@ -241,7 +256,11 @@ impl Baseline {
     /// A band fired at `now`: learning stops, and what waits since `since` (when the band was first crossed) is thrown away.
     pub fn freeze(&mut self, plan: &Plan, now: Timestamp, since: Timestamp) {
         if self.freeze == Freeze::No {
-            self.lag.discard_since(plan.lag_width, since);
+            if plan.remembers_events() {
+                self.lag.mark_since(plan.lag_width, since);
+            } else {
+                self.lag.discard_since(plan.lag_width, since);
+            }
             self.freeze = Freeze::Since(now);
         }
     }

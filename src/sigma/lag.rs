@@ -21,6 +21,8 @@ pub(super) struct Bucket {
     /// Time of the newest sample, ms.
     pub t: i64,
     pub n: u32,
+    /// It belongs to an event: its values may be remembered, its moments are not learnt.
+    pub event: bool,
     pub mean: f64,
     /// Sum of squared distances from the mean.
     pub m2: f64,
@@ -49,10 +51,11 @@ impl Lag {
     }
 
     /// Puts a sample in. Times must not go backwards.
-    pub fn push(&mut self, width: i64, t: i64, x: f64) {
+    pub fn push(&mut self, width: i64, t: i64, x: f64, event: bool) {
         let slot = t.div_euclid(width);
         match self.buckets.last_mut() {
             Some(b) if b.slot >= slot => {
+                b.event |= event;
                 b.n = b.n.saturating_add(1);
                 b.t = b.t.max(t);
                 let d = x - b.mean;
@@ -64,7 +67,7 @@ impl Lag {
                     b.picks[at] = x;
                 } else {
                     self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let drawn = (u64::from(self.seed) * u64::from(b.n) >> 32) as usize;
+                    let drawn = ((u64::from(self.seed) * u64::from(b.n)) >> 32) as usize;
                     if drawn < PICKS {
                         b.picks[drawn] = x;
                     }
@@ -72,9 +75,12 @@ impl Lag {
             }
             _ => {
                 if self.buckets.capacity() == 0 {
-                    self.buckets.reserve_exact(HELD + 1);
+                    self.buckets.reserve_exact(HELD);
+                } else if self.buckets.len() >= HELD {
+                    // Only in an event that lasts: its newest part is enough.
+                    self.buckets.remove(0);
                 }
-                self.buckets.push(Bucket { slot, t, n: 1, mean: x, m2: 0.0, picks: [x, 0.0, 0.0] });
+                self.buckets.push(Bucket { slot, t, n: 1, event, mean: x, m2: 0.0, picks: [x, 0.0, 0.0] });
             }
         }
     }
@@ -83,7 +89,7 @@ impl Lag {
     pub fn pop_due(&mut self, width: i64, lag_ms: i64, now: i64) -> Option<Bucket> {
         let first = self.buckets.first()?;
         let end = first.slot.saturating_add(1).saturating_mul(width);
-        if now.saturating_sub(end) >= lag_ms || self.buckets.len() > HELD {
+        if now.saturating_sub(end) >= lag_ms || self.buckets.len() >= HELD {
             Some(self.buckets.remove(0))
         } else {
             None
@@ -94,6 +100,14 @@ impl Lag {
     pub fn discard_since(&mut self, width: i64, since: i64) {
         let slot = since.div_euclid(width);
         self.buckets.retain(|b| b.slot < slot);
+    }
+
+    /// Marks it as part of an event instead.
+    pub fn mark_since(&mut self, width: i64, since: i64) {
+        let slot = since.div_euclid(width);
+        for b in self.buckets.iter_mut().filter(|b| b.slot >= slot) {
+            b.event = true;
+        }
     }
 
     pub fn clear(&mut self) {
@@ -111,6 +125,7 @@ impl Lag {
             out.i64(b.slot);
             out.i64(b.t);
             out.u32(b.n);
+            out.u8(u8::from(b.event));
             out.f64(b.mean);
             out.f64(b.m2);
             for v in b.picks() {
@@ -122,12 +137,13 @@ impl Lag {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let seed = from.u32()?;
         let len = from.u8()?;
-        if usize::from(len) > HELD + 1 {
+        if usize::from(len) > HELD {
             return Err(DecodeError::Impossible("lag"));
         }
         let mut buckets: Vec<Bucket> = Vec::with_capacity(usize::from(len));
         for _ in 0..len {
             let (slot, t, n) = (from.i64()?, from.i64()?, from.u32()?);
+            let event = from.u8()? == 1;
             let (mean, m2) = (from.finite("lag mean")?, from.finite("lag moment")?);
             let mut picks = [0.0; PICKS];
             for v in picks.iter_mut().take(n as usize) {
@@ -136,7 +152,7 @@ impl Lag {
             if n == 0 || m2 < 0.0 || buckets.last().is_some_and(|b| b.slot >= slot) {
                 return Err(DecodeError::Impossible("lag bucket"));
             }
-            buckets.push(Bucket { slot, t, n, mean, m2, picks });
+            buckets.push(Bucket { slot, t, n, event, mean, m2, picks });
         }
         Ok(Self { buckets, seed })
     }

@@ -22,7 +22,7 @@ pub(super) enum Memory {
     Gaussian(Moments),
     Robust(Sketch),
     /// With the plain model, which stands in until a season is known.
-    Seasonal(Moments, Seasons),
+    Seasonal(Moments, Box<Seasons>),
     /// With the σ that distances are measured in.
     Novelty(Moments, Values),
 }
@@ -32,7 +32,7 @@ impl Memory {
         match plan.model {
             Model::Gaussian => Self::Gaussian(Moments::default()),
             Model::Robust => Self::Robust(Sketch::default()),
-            Model::Seasonal => Self::Seasonal(Moments::default(), Seasons::new(&plan.seasons_ms)),
+            Model::Seasonal => Self::Seasonal(Moments::default(), Box::new(Seasons::new(&plan.seasons_ms))),
             Model::Novelty => Self::Novelty(Moments::default(), Values::default()),
         }
     }
@@ -43,6 +43,17 @@ impl Memory {
             m.learn(bucket.n, bucket.mean, bucket.m2);
         };
         match self {
+            Self::Novelty(m, values) => {
+                let sigma = m.stddev();
+                for x in bucket.picks() {
+                    values.learn(bucket.t, *x, sigma, novelty::CAPACITY);
+                }
+                values.forget(bucket.t);
+                if !bucket.event {
+                    moments(m);
+                }
+            }
+            _ if bucket.event => {}
             Self::Gaussian(m) => moments(m),
             Self::Robust(sketch) => {
                 sketch.decay(bucket.t, plan.tau_ms);
@@ -54,14 +65,6 @@ impl Memory {
             Self::Seasonal(m, seasons) => {
                 moments(m);
                 seasons.learn(bucket.t, bucket.n, bucket.mean, bucket.m2, plan.window_ms as f64);
-            }
-            Self::Novelty(m, values) => {
-                let sigma = m.stddev();
-                for x in bucket.picks() {
-                    values.learn(bucket.t, *x, sigma, novelty::CAPACITY);
-                }
-                values.forget(bucket.t);
-                moments(m);
             }
         }
     }
@@ -120,7 +123,7 @@ impl Memory {
         match self {
             Self::Gaussian(_) => 0,
             Self::Robust(sketch) => sketch.heap_bytes(),
-            Self::Seasonal(_, seasons) => seasons.heap_bytes(),
+            Self::Seasonal(_, seasons) => size_of::<Seasons>() + seasons.heap_bytes(),
             Self::Novelty(_, values) => values.heap_bytes(),
         }
     }
@@ -153,7 +156,7 @@ impl Memory {
             (0, Model::Gaussian) => Self::Gaussian(Moments::decode(from)?),
             (1, Model::Robust) => Self::Robust(Sketch::decode(from)?),
             (2, Model::Seasonal) => {
-                Self::Seasonal(Moments::decode(from)?, Seasons::decode(&plan.seasons_ms, from)?)
+                Self::Seasonal(Moments::decode(from)?, Box::new(Seasons::decode(&plan.seasons_ms, from)?))
             }
             (3, Model::Novelty) => Self::Novelty(Moments::decode(from)?, Values::decode(from)?),
             _ => return Err(DecodeError::OtherModel),

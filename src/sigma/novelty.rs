@@ -4,8 +4,10 @@ use super::codec::{DecodeError, Reader, Writer};
 
 /// Remembered values at the most.
 pub(super) const CAPACITY: usize = 128;
+/// Beside the moments of the gaussian model there is room for these.
+pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
-pub(super) const CAPACITY_AS_GATE: usize = 32;
+pub(super) const CAPACITY_AS_GATE: usize = 24;
 /// A value farther than this many σ from all is worth remembering of its own.
 const REMEMBER: f64 = 0.10;
 /// The scale is at least this share of the largest |x| seen.
@@ -69,6 +71,10 @@ impl Values {
             self.values.remove(oldest);
         }
         let at = self.values.partition_point(|(v, _)| *v < stored);
+        if self.values.len() == self.values.capacity() {
+            let more = self.values.len().clamp(8, 32).min(capacity.saturating_sub(self.values.len()).max(1));
+            self.values.reserve_exact(more);
+        }
         self.values.insert(at, (stored, minute));
     }
 

@@ -95,8 +95,8 @@ impl Seasons {
         let day = seasons.is_empty() || seasons.contains(&(24 * HOUR_MS));
         let week = seasons.contains(&(7 * 24 * HOUR_MS));
         let profiles = match (day, week) {
-            (true, true) => vec![Profile::new(24 * HOUR_MS, 48), Profile::new(7 * 24 * HOUR_MS, 84)],
-            (false, true) => vec![Profile::new(7 * 24 * HOUR_MS, 112)],
+            (true, true) => vec![Profile::new(24 * HOUR_MS, 48), Profile::new(7 * 24 * HOUR_MS, 56)],
+            (false, true) => vec![Profile::new(7 * 24 * HOUR_MS, 84)],
             _ => vec![Profile::new(24 * HOUR_MS, 96)],
         };
         let groups = profiles[0].means.len() / SHARED;
@@ -149,12 +149,12 @@ impl Seasons {
         self.seen_ms = (self.seen_ms + span).min(longest.max(2.0 * self.profiles[0].season_ms as f64));
         let weight = (span / self.seen_ms.min(longest)).min(1.0);
         self.level += (mean - self.level) * weight;
-        let mut distance = mean - self.level;
+        // Each profile explains what the others leave (backfitting).
+        let explained: f64 = self.profiles.iter().map(|p| p.at(t).0).sum();
         for p in &mut self.profiles {
             let most = (window_ms / p.season_ms as f64).clamp(1.0, 200.0) as u8;
-            let before = p.at(t).0;
-            p.learn(t, span, distance, most);
-            distance -= before;
+            let others = explained - p.at(t).0;
+            p.learn(t, span, mean - self.level - others, most);
         }
         if let Some(expected) = expected {
             let d = mean - expected;

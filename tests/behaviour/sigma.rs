@@ -160,7 +160,7 @@ fn judges_normal_noise_as_it_is() {
             Feed::new(&format!("baseline: {{model: {model}, window: {window}}}\nbands: [{{sigma: 9}}]"));
         feed.step = MINUTE;
         let mut noise = Noise(1);
-        feed.run(4 * DAY, |_| 100.0 + 5.0 * noise.normal());
+        feed.run(10 * DAY, |_| 100.0 + 5.0 * noise.normal());
         let (mut z, mut sigmas, n) = (Vec::new(), 0.0, 4_000);
         for _ in 0..n {
             let j = feed.put(100.0 + 5.0 * noise.normal()).judgement;
@@ -179,7 +179,7 @@ fn judges_normal_noise_as_it_is() {
 #[test]
 fn the_memory_is_of_time_and_not_of_rows() {
     let at = |step: i64| {
-        let mut feed = Feed::new("bands: [{sigma: 3}]");
+        let mut feed = Feed::new("bands: [{sigma: 99}]");
         feed.step = step;
         let mut noise = Noise(2);
         feed.run(2 * DAY, |_| 10.0 + noise.normal());
@@ -312,7 +312,7 @@ fn few_samples_have_wider_bands() {
 
 #[test]
 fn a_counter_reset_is_no_event() {
-    let mut feed = Feed::new("baseline: {counter: true}\ndirection: both\nbands: [{sigma: 4}]");
+    let mut feed = Feed::new("baseline: {counter: true}\ndirection: both\nbands: [{sigma: 6}]");
     let mut noise = Noise(9);
     let mut total = 1e6;
     let mut tick = |t: i64| {
@@ -533,7 +533,7 @@ fn novelty_knows_repeated_peaks_and_finds_the_gap_between_modes() {
     let j = feed.put(50.0);
     assert!(j.bands.paged && j.judgement.novelty.unwrap() > 0.5, "{j:?}");
     // The gaussian model sees nothing between its two modes.
-    let mut plain = Feed::new("direction: both\nbands: [{sigma: 2}]");
+    let mut plain = Feed::new("direction: both\nbands: [{sigma: 4}]");
     plain.step = MINUTE;
     plain.run(3 * DAY, &mut modes);
     assert!(plain.put(50.0).judgement.zscore < 2.0);
@@ -546,9 +546,10 @@ fn a_gate_asks_for_novelty_as_well() {
         let mut feed = Feed::new(&rule);
         feed.step = MINUTE;
         let mut noise = Noise(20);
-        let mut value = |t: i64| if t % (8 * HOUR) == 0 { 60.0 } else { 10.0 } + noise.normal();
+        let mut value = |t: i64| if t % (8 * HOUR) == 0 { 60.0 } else { 10.0 + noise.normal() };
         feed.run(7 * DAY, &mut value);
         let known = feed.pages(3 * DAY, &mut value).len();
+        feed.run(HOUR, &mut value);
         (known, feed.put(100.0).bands.paged)
     };
     let (plain, gated) = (peaks(rule("")), peaks(rule(", gate: novelty")));
