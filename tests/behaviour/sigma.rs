@@ -488,7 +488,7 @@ fn daily(t: i64) -> f64 {
 fn the_seasonal_model_misses_a_peak_that_did_not_come() {
     for seasons in ["[1d]", "[1w]", "[1d, 1w]"] {
         let mut feed = Feed::new(&format!(
-            "baseline: {{model: seasonal, window: 35d, seasonality: {seasons}}}\ndirection: both\nbands: [{{sigma: 6, for: 10m}}]"
+            "baseline: {{model: seasonal, window: 35d, seasonality: {seasons}}}\ndirection: both\nbands: [{{sigma: 4, for: 10m}}]"
         ));
         feed.step = MINUTE;
         let mut noise = Noise(16);
