@@ -160,6 +160,10 @@ impl Bands {
         }
     }
 
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.states)
+    }
+
     pub(super) fn encode(&self, out: &mut Writer) {
         out.i64(self.known.unwrap_or(i64::MIN));
         out.u8(u8::try_from(self.states.len()).unwrap_or(u8::MAX));

@@ -7,16 +7,19 @@
 use crate::model::Timestamp;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::{BaselineConfig, Judge, Model};
-use super::gaussian::{Moments, student_stretch};
-use super::lag::Lag;
+use super::config::{Config, Model};
+use super::gaussian::Moments;
+use super::lag::{Bucket, Lag};
+use super::memory::Memory;
+use super::novelty;
 
 /// What a baseline needs of its rule, computed once for all series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    model: Model,
-    window_ms: i64,
-    tau_ms: f64,
+    pub(super) model: Model,
+    pub(super) window_ms: i64,
+    pub(super) tau_ms: f64,
+    pub(super) seasons_ms: Vec<i64>,
     lag_ms: i64,
     lag_width: i64,
     min_samples: u32,
@@ -25,14 +28,25 @@ pub struct Plan {
     freeze_max_ms: i64,
     counter: bool,
     judge_tau_ms: Option<f64>,
+    /// Values to remember for bands that ask for novelty beside another model; 0: none does.
+    gate_values: usize,
 }
 
 impl Plan {
     /// From a checked configuration.
-    pub fn new(config: &BaselineConfig, judge: Option<Judge>) -> Self {
+    pub fn new(rule: &Config) -> Self {
+        let config = &rule.baseline;
         let window_ms = config.window.ms().max(1);
+        let gated = config.model != Model::Novelty && rule.bands.iter().any(|b| b.gate.is_some());
+        let small = matches!(config.model, Model::Gaussian);
         Self {
             model: config.model,
+            seasons_ms: config.seasonality.iter().map(|d| d.ms()).collect(),
+            gate_values: match (gated, small) {
+                (false, _) => 0,
+                (true, true) => novelty::CAPACITY_AS_GATE_OF_GAUSSIAN,
+                (true, false) => novelty::CAPACITY_AS_GATE,
+            },
             window_ms,
             tau_ms: window_ms as f64 / 2.0,
             lag_ms: config.lag.ms(),
@@ -42,8 +56,15 @@ impl Plan {
             floor_ratio: config.stddev_floor_ratio,
             freeze_max_ms: config.freeze_max.ms(),
             counter: config.counter,
-            judge_tau_ms: judge.map(|j| (j.mean.ms().max(1)) as f64 / 2.0),
+            judge_tau_ms: rule.judge.map(|j| j.mean.ms().max(1) as f64 / 2.0),
         }
+    }
+}
+
+impl Plan {
+    /// Does anything ask which values were there before?
+    fn remembers_events(&self) -> bool {
+        self.gate_values > 0 || self.model == Model::Novelty
     }
 }
 
@@ -68,11 +89,6 @@ pub struct Judgement {
     pub novelty: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Memory {
-    Gaussian(Moments),
-}
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Freeze {
     /// Learning goes on.
@@ -95,6 +111,8 @@ pub struct Baseline {
     counter: Option<(Timestamp, f64)>,
     /// The short mean of `judge`.
     mean: Option<Moments>,
+    /// The values remembered for bands that ask for novelty beside another model.
+    seen: Option<novelty::Values>,
 }
 
 /// Version of the encoded form; another one is refused, and the baseline starts cold or warm from history.
@@ -104,13 +122,14 @@ impl Baseline {
     /// A baseline that knows nothing yet.
     pub fn new(plan: &Plan) -> Self {
         Self {
-            memory: Memory::Gaussian(Moments::default()),
+            memory: Memory::new(plan),
             lag: Lag::default(),
             learnt: 0,
             last_t: None,
             freeze: Freeze::No,
             counter: None,
             mean: plan.judge_tau_ms.map(|_| Moments::default()),
+            seen: (plan.gate_values > 0).then(novelty::Values::default),
         }
     }
 
@@ -140,17 +159,29 @@ impl Baseline {
         let learning = !matches!(self.freeze, Freeze::Since(_));
         if learning {
             while let Some(bucket) = self.lag.pop_due(plan.lag_width, plan.lag_ms, t) {
-                let Memory::Gaussian(m) = &mut self.memory;
-                m.decay(bucket.t, plan.tau_ms);
-                m.learn(bucket.n, bucket.mean, bucket.m2);
-                self.learnt = self.learnt.saturating_add(u64::from(bucket.n));
+                self.learn(plan, &bucket);
             }
         }
         let judgement = self.judge(plan, t, x);
-        if learning && fresh {
-            self.lag.push(plan.lag_width, t, x);
+        if fresh && (learning || plan.remembers_events()) {
+            self.lag.push(plan.lag_width, t, x, !learning);
         }
         judgement
+    }
+
+    /// Learns what has waited long enough. Values that were part of an event are remembered (so that the same peak is not novel
+    /// the next time), and leave centre and spread alone.
+    fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
+        if let Some(seen) = &mut self.seen {
+            let spread = self.memory.estimate(bucket.t, bucket.mean).map_or(0.0, |e| e.spread);
+            for x in bucket.picks() {
+                seen.learn(bucket.t, *x, spread, plan.gate_values);
+            }
+        }
+        self.memory.learn(plan, bucket);
+        if !bucket.event {
+            self.learnt = self.learnt.saturating_add(u64::from(bucket.n));
+        }
     }
 
     /// The number to judge: the sample itself, or the counter's increase per second since the sample before. `None` when
@@ -164,7 +195,7 @@ impl Baseline {
         }
         let before = self.counter.replace((t, x));
         match before {
-            Some((t0, x0)) if t > t0 && x >= x0 => Some((x - x0) * 1000.0 / (t - t0) as f64),
+            Some((t0, x0)) if t > t0 && x >= x0 => Some((x - x0) * 1000.0 / t.saturating_sub(t0) as f64),
             _ => None,
         }
     }
@@ -180,10 +211,9 @@ impl Baseline {
             // Nothing that is remembered is inside the window any more.
             let (freeze, counter) = (self.freeze, self.counter);
             *self = Self { freeze, counter, ..Self::new(plan) };
-        } else if step < 0 && -step > plan.lag_ms.max(60_000) {
+        } else if step < -plan.lag_ms.max(60_000) {
             self.lag.clear();
-            let Memory::Gaussian(m) = &mut self.memory;
-            m.shift_time(step);
+            self.memory.shift_time(step);
             if let Some(mean) = &mut self.mean {
                 mean.shift_time(step);
             }
@@ -197,31 +227,40 @@ impl Baseline {
         true
     }
 
-    fn judge(&self, plan: &Plan, _t: Timestamp, value: f64) -> Judgement {
-        let Memory::Gaussian(m) = &self.memory;
-        let n = m.effective();
-        let known = self.learnt > 0;
-        let center = if known { m.mean() } else { f64::NAN };
-        let spread = if n > 1.0 { m.stddev() * student_stretch(n) } else { f64::NAN };
+    fn judge(&self, plan: &Plan, t: Timestamp, value: f64) -> Judgement {
+        let known = self.memory.estimate(t, value);
+        let center = known.map_or(f64::NAN, |e| e.center);
+        let spread = known.map_or(f64::NAN, |e| e.spread);
         let stddev = spread.max(plan.floor).max(plan.floor_ratio * center.abs());
         let zscore = if stddev > 0.0 { (value - center) / stddev } else { f64::NAN };
-        let ready = self.learnt >= u64::from(plan.min_samples) && n > 1.0 && zscore.is_finite();
+        let novelty = match (&self.memory, &self.seen) {
+            (Memory::Novelty(..), _) => Some(zscore.abs()),
+            (_, Some(seen)) => {
+                let scale = seen.scale(if stddev > 0.0 { stddev } else { 0.0 });
+                seen.nearest(value).map(|p| if scale > 0.0 { (value - p).abs() / scale } else { f64::NAN })
+            }
+            _ => None,
+        };
         Judgement {
             value,
             center,
             stddev,
             zscore,
-            ready,
+            ready: self.learnt >= u64::from(plan.min_samples) && zscore.is_finite(),
             frozen: matches!(self.freeze, Freeze::Since(_)),
             samples: self.learnt,
-            novelty: None,
+            novelty: novelty.filter(|s| s.is_finite()),
         }
     }
 
     /// A band fired at `now`: learning stops, and what waits since `since` (when the band was first crossed) is thrown away.
     pub fn freeze(&mut self, plan: &Plan, now: Timestamp, since: Timestamp) {
         if self.freeze == Freeze::No {
-            self.lag.discard_since(plan.lag_width, since);
+            if plan.remembers_events() {
+                self.lag.mark_since(plan.lag_width, since);
+            } else {
+                self.lag.discard_since(plan.lag_width, since);
+            }
             self.freeze = Freeze::Since(now);
         }
     }
@@ -233,8 +272,7 @@ impl Baseline {
 
     fn end_freeze(&mut self, now: Timestamp, next: Freeze) {
         if let Freeze::Since(since) = self.freeze {
-            let Memory::Gaussian(m) = &mut self.memory;
-            m.shift_time(now.saturating_sub(since).max(0));
+            self.memory.shift_time(now.saturating_sub(since).max(0));
         }
         self.freeze = next;
     }
@@ -242,20 +280,27 @@ impl Baseline {
     /// "This is the new normal": the centre moves to where the series is now, the spread stays, and learning goes on.
     pub fn rebase(&mut self, level: f64) {
         if level.is_finite() {
-            let Memory::Gaussian(m) = &mut self.memory;
-            m.rebase(level);
+            let t = self.last_t.unwrap_or(0);
+            self.end_freeze(t, Freeze::No);
+            self.memory.rebase(t, level);
+            if let Some(seen) = &mut self.seen {
+                seen.learn(t, level, 0.0, novelty::CAPACITY_AS_GATE);
+            }
             self.lag.clear();
-            self.freeze = Freeze::Spent;
         }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.memory.heap_bytes()
+            + self.lag.heap_bytes()
+            + self.seen.as_ref().map_or(0, novelty::Values::heap_bytes)
     }
 
     /// The state as bytes, at most 2 KiB.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.u8(VERSION);
-        let Memory::Gaussian(m) = &self.memory;
-        out.u8(0);
-        m.encode(&mut out);
+        self.memory.encode(&mut out);
         out.i64(i64::try_from(self.learnt).unwrap_or(i64::MAX));
         out.i64(self.last_t.unwrap_or(i64::MIN));
         match self.freeze {
@@ -275,6 +320,10 @@ impl Baseline {
         if let Some(mean) = &self.mean {
             mean.encode(&mut out);
         }
+        out.u8(u8::from(self.seen.is_some()));
+        if let Some(seen) = &self.seen {
+            seen.encode(&mut out);
+        }
         self.lag.encode(&mut out);
         out.0
     }
@@ -289,10 +338,7 @@ impl Baseline {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        let memory = match (from.u8()?, plan.model) {
-            (0, _) => Memory::Gaussian(Moments::decode(&mut from)?),
-            _ => return Err(DecodeError::OtherModel),
-        };
+        let memory = Memory::decode(plan, &mut from)?;
         let learnt = u64::try_from(from.i64()?).map_err(|_| DecodeError::Impossible("count"))?;
         let last_t = Some(from.i64()?).filter(|&t| t != i64::MIN);
         let freeze = match from.u8()? {
@@ -303,12 +349,16 @@ impl Baseline {
         };
         let counter = if from.u8()? == 1 { Some((from.i64()?, from.finite("counter")?)) } else { None };
         let mean = if from.u8()? == 1 { Some(Moments::decode(&mut from)?) } else { None };
-        if mean.is_some() != plan.judge_tau_ms.is_some() || counter.is_some() && !plan.counter {
+        let seen = if from.u8()? == 1 { Some(novelty::Values::decode(&mut from)?) } else { None };
+        if mean.is_some() != plan.judge_tau_ms.is_some()
+            || seen.is_some() != (plan.gate_values > 0)
+            || counter.is_some() && !plan.counter
+        {
             return Err(DecodeError::OtherModel);
         }
         let lag = Lag::decode(&mut from)?;
         if from.0.is_empty() {
-            Ok(Self { memory, lag, learnt, last_t, freeze, counter, mean })
+            Ok(Self { memory, lag, learnt, last_t, freeze, counter, mean, seen })
         } else {
             Err(DecodeError::Impossible("tail"))
         }

@@ -249,7 +249,7 @@ pub struct ConfigError {
 
 const DAY_MS: i64 = 86_400_000;
 /// More bands than this are a mistake, and would make a series' state unbounded.
-const MAX_BANDS: usize = 8;
+const MAX_BANDS: usize = 6;
 
 impl Config {
     /// Everything that is wrong, in the order of the keys; empty when the rule may run.
@@ -274,6 +274,10 @@ impl Config {
             } else if b.seasonality[..i].contains(season) {
                 wrong("baseline.seasonality", format!("{season} is there twice"));
             }
+        }
+        let longest = b.seasonality.iter().max().map_or(DAY_MS, |d| d.ms());
+        if b.model == Model::Seasonal && b.window.ms() < 2 * longest {
+            wrong("baseline.window", format!("{} holds less than two seasons", b.window));
         }
         if b.min_samples < 2 {
             wrong("baseline.min_samples", format!("{} is less than 2", b.min_samples));

@@ -29,12 +29,22 @@ pub struct Evaluation {
     pub bands: BandsChange,
 }
 
+/// Version of the encoded form of the bands; the baseline has its own.
+const VERSION: u8 = 1;
+
+impl SeriesState {
+    /// Bytes in memory, heap included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.baseline.heap_bytes() + self.bands.heap_bytes()
+    }
+}
+
 impl Detector {
     /// # Errors
     /// Everything that is wrong in the configuration.
     pub fn new(config: Config) -> Result<Self, Vec<ConfigError>> {
         config.validate()?;
-        Ok(Self { plan: Plan::new(&config.baseline, config.judge), bands: BandsPlan::new(&config), config })
+        Ok(Self { plan: Plan::new(&config), bands: BandsPlan::new(&config), config })
     }
 
     /// As it was written.
@@ -98,6 +108,7 @@ impl Detector {
     /// The state as bytes, versioned, at most 2 KiB.
     pub fn encode(&self, state: &SeriesState) -> Vec<u8> {
         let mut out = Writer::default();
+        out.u8(VERSION);
         state.bands.encode(&mut out);
         let mut bytes = out.0;
         bytes.extend_from_slice(&state.baseline.encode());
@@ -110,6 +121,10 @@ impl Detector {
     /// Bytes that are cut, of another version, model or number of bands, or impossible.
     pub fn decode(&self, bytes: &[u8]) -> Result<SeriesState, DecodeError> {
         let mut from = Reader(bytes);
+        let version = from.u8()?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
         let bands = Bands::decode(&self.bands, &mut from)?;
         let baseline = Baseline::decode(&self.plan, from.0)?;
         Ok(SeriesState { baseline, bands })

@@ -21,7 +21,7 @@ impl Moments {
     /// Ages the memory to `t`.
     pub fn decay(&mut self, t: i64, tau_ms: f64) {
         if self.w > 0.0 && t > self.t {
-            let keep = (-((t - self.t) as f64) / tau_ms).exp();
+            let keep = (-(t.saturating_sub(self.t) as f64) / tau_ms).exp();
             self.w *= keep;
             self.w2 *= keep * keep;
             self.s *= keep;

@@ -1,15 +1,17 @@
 //! The lag: the newest samples wait here, judged and not yet learnt.
 //!
-//! Any number of samples fits the bounded state, because they wait in buckets of time: `lag`/11 wide, so that a
-//! sample waits for at least `lag` and at most 12/11 of it. A bucket keeps the samples' exact moments, and for
+//! Any number of samples fits the bounded state, because they wait in buckets of time: `lag`/7 wide, so that a
+//! sample waits for at least `lag` and at most 8/7 of it. A bucket keeps the samples' exact moments, and for
 //! models that need values a few of them, drawn evenly.
 
 use super::codec::{DecodeError, Reader, Writer};
 
-/// Buckets that are held: 11 cover the lag, one is being filled.
-const BUCKETS: i64 = 11;
+/// Buckets that cover the lag.
+const BUCKETS: i64 = 7;
+/// Buckets that are held: one more is being filled, and one lets its last sample wait.
+const HELD: usize = BUCKETS as usize + 2;
 /// Values that a bucket keeps for the models that need values.
-const PICKS: usize = 4;
+const PICKS: usize = 3;
 
 /// Samples of one slice of time.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,10 +21,12 @@ pub(super) struct Bucket {
     /// Time of the newest sample, ms.
     pub t: i64,
     pub n: u32,
+    /// It belongs to an event: its values may be remembered, its moments are not learnt.
+    pub event: bool,
     pub mean: f64,
     /// Sum of squared distances from the mean.
     pub m2: f64,
-    /// min(n, 4) of its values.
+    /// min(n, 3) of its values.
     picks: [f64; PICKS],
 }
 
@@ -47,10 +51,11 @@ impl Lag {
     }
 
     /// Puts a sample in. Times must not go backwards.
-    pub fn push(&mut self, width: i64, t: i64, x: f64) {
+    pub fn push(&mut self, width: i64, t: i64, x: f64, event: bool) {
         let slot = t.div_euclid(width);
         match self.buckets.last_mut() {
             Some(b) if b.slot >= slot => {
+                b.event |= event;
                 b.n = b.n.saturating_add(1);
                 b.t = b.t.max(t);
                 let d = x - b.mean;
@@ -62,13 +67,21 @@ impl Lag {
                     b.picks[at] = x;
                 } else {
                     self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let drawn = (u64::from(self.seed) * u64::from(b.n) >> 32) as usize;
+                    let drawn = ((u64::from(self.seed) * u64::from(b.n)) >> 32) as usize;
                     if drawn < PICKS {
                         b.picks[drawn] = x;
                     }
                 }
             }
-            _ => self.buckets.push(Bucket { slot, t, n: 1, mean: x, m2: 0.0, picks: [x, 0.0, 0.0, 0.0] }),
+            _ => {
+                if self.buckets.capacity() == 0 {
+                    self.buckets.reserve_exact(HELD);
+                } else if self.buckets.len() >= HELD {
+                    // Only in an event that lasts: its newest part is enough.
+                    self.buckets.remove(0);
+                }
+                self.buckets.push(Bucket { slot, t, n: 1, event, mean: x, m2: 0.0, picks: [x, 0.0, 0.0] });
+            }
         }
     }
 
@@ -76,7 +89,7 @@ impl Lag {
     pub fn pop_due(&mut self, width: i64, lag_ms: i64, now: i64) -> Option<Bucket> {
         let first = self.buckets.first()?;
         let end = first.slot.saturating_add(1).saturating_mul(width);
-        if now.saturating_sub(end) >= lag_ms || self.buckets.len() > BUCKETS as usize + 2 {
+        if now.saturating_sub(end) >= lag_ms || self.buckets.len() >= HELD {
             Some(self.buckets.remove(0))
         } else {
             None
@@ -89,13 +102,20 @@ impl Lag {
         self.buckets.retain(|b| b.slot < slot);
     }
 
+    /// Marks it as part of an event instead.
+    pub fn mark_since(&mut self, width: i64, since: i64) {
+        let slot = since.div_euclid(width);
+        for b in self.buckets.iter_mut().filter(|b| b.slot >= slot) {
+            b.event = true;
+        }
+    }
+
     pub fn clear(&mut self) {
         self.buckets.clear();
     }
 
-    /// The newest bucket's mean: where the series is now.
-    pub fn newest_mean(&self) -> Option<f64> {
-        self.buckets.last().map(|b| b.mean)
+    pub fn heap_bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     pub fn encode(&self, out: &mut Writer) {
@@ -105,6 +125,7 @@ impl Lag {
             out.i64(b.slot);
             out.i64(b.t);
             out.u32(b.n);
+            out.u8(u8::from(b.event));
             out.f64(b.mean);
             out.f64(b.m2);
             for v in b.picks() {
@@ -116,12 +137,13 @@ impl Lag {
     pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let seed = from.u32()?;
         let len = from.u8()?;
-        if i64::from(len) > BUCKETS + 3 {
+        if usize::from(len) > HELD {
             return Err(DecodeError::Impossible("lag"));
         }
         let mut buckets: Vec<Bucket> = Vec::with_capacity(usize::from(len));
         for _ in 0..len {
             let (slot, t, n) = (from.i64()?, from.i64()?, from.u32()?);
+            let event = from.u8()? == 1;
             let (mean, m2) = (from.finite("lag mean")?, from.finite("lag moment")?);
             let mut picks = [0.0; PICKS];
             for v in picks.iter_mut().take(n as usize) {
@@ -130,7 +152,7 @@ impl Lag {
             if n == 0 || m2 < 0.0 || buckets.last().is_some_and(|b| b.slot >= slot) {
                 return Err(DecodeError::Impossible("lag bucket"));
             }
-            buckets.push(Bucket { slot, t, n, mean, m2, picks });
+            buckets.push(Bucket { slot, t, n, event, mean, m2, picks });
         }
         Ok(Self { buckets, seed })
     }

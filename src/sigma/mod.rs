@@ -11,6 +11,10 @@ mod config;
 mod detector;
 mod gaussian;
 mod lag;
+mod memory;
+mod novelty;
+mod robust;
+mod seasonal;
 
 pub use bands::{BandState, Bands, BandsChange, Phase};
 pub use baseline::{Baseline, Judgement, Plan};
