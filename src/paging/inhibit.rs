@@ -33,9 +33,6 @@ pub fn inhibited_by<'a>(
 ) -> Option<Fingerprint> {
     rules.iter().filter(|rule| rule.target.matches(target)).find_map(|rule| {
         let target_is_source = rule.source.matches(target);
-        firing
-            .clone()
-            .find(|source| rule.mutes(source, target, target_is_source))
-            .map(Labels::fingerprint)
+        firing.clone().find(|source| rule.mutes(source, target, target_is_source)).map(Labels::fingerprint)
     })
 }

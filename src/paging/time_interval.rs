@@ -221,8 +221,18 @@ struct Month;
 impl Unit for Month {
     fn number(text: &str) -> Result<i32, String> {
         const NAMES: [&str; 12] = [
-            "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-            "november", "december",
+            "january",
+            "february",
+            "march",
+            "april",
+            "may",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
         ];
         named(&NAMES, text)
             .map(|i| i + 1)

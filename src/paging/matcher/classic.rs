@@ -48,15 +48,11 @@ fn one(text: &str) -> Result<Matcher, MatcherSyntax> {
     if !is_legacy_metric_name(name) {
         return Err(bad());
     }
-    let (op, raw) = [
-        ("=~", MatchOp::Regex),
-        ("!~", MatchOp::NotRegex),
-        ("!=", MatchOp::NotEqual),
-        ("=", MatchOp::Equal),
-    ]
-    .into_iter()
-    .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)))
-    .ok_or_else(bad)?;
+    let (op, raw) =
+        [("=~", MatchOp::Regex), ("!~", MatchOp::NotRegex), ("!=", MatchOp::NotEqual), ("=", MatchOp::Equal)]
+            .into_iter()
+            .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)))
+            .ok_or_else(bad)?;
     Matcher::new(op, name, unquote(raw.trim())?)
 }
 

@@ -11,15 +11,14 @@ pub(super) fn translated(pattern: &str) -> Result<String, MatcherSyntax> {
     if pattern.len() > MAX_BYTES {
         return Err(MatcherSyntax(format!("a regular expression of {} bytes is too long", pattern.len())));
     }
-    if !pattern.contains(['.', '{', '\\', '(']) {
+    if !pattern.contains(['.', '{', '\\', '(', '[']) {
         return Ok(pattern.to_owned());
     }
     let inner = literal_parts(pattern);
     // The caller's library puts the pattern into a group where `.` matches everything; undo that. A pattern
     // that only balances inside the group must not pass.
-    model_accepts(&inner).map_err(|reason| {
-        MatcherSyntax(format!("invalid regular expression {pattern:?}: {reason}"))
-    })?;
+    model_accepts(&inner)
+        .map_err(|reason| MatcherSyntax(format!("invalid regular expression {pattern:?}: {reason}")))?;
     Ok(format!("(?-s:{inner})"))
 }
 
@@ -60,8 +59,20 @@ fn literal_parts(pattern: &str) -> String {
             '[' if !in_class => {
                 in_class = true;
                 // A bracket right after the opening is a member.
-                let head = if rest.starts_with("[^]") { 3 } else if rest.starts_with("[]") { 2 } else { 1 };
-                out.push_str(if head == 1 { "[" } else if head == 2 { "[\\]" } else { "[^\\]" });
+                let head = if rest.starts_with("[^]") {
+                    3
+                } else if rest.starts_with("[]") {
+                    2
+                } else {
+                    1
+                };
+                out.push_str(if head == 1 {
+                    "["
+                } else if head == 2 {
+                    "[\\]"
+                } else {
+                    "[^\\]"
+                });
                 rest = &rest[head..];
                 continue;
             }
