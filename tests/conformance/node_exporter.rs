@@ -38,7 +38,8 @@ stat: {softirq: true}
 ";
 
 pub fn run(dir: &Path, tally: &mut Tally) {
-    let mut config: HostConfig = yaml::parse(Path::new("host.yml"), CONFIG).expect("the configuration is good");
+    let mut config: HostConfig =
+        yaml::parse(Path::new("host.yml"), CONFIG).expect("the configuration is good");
     config.procfs = dir.join("proc");
     config.sysfs = dir.join("sys");
     config.udev_data = dir.join("udev/data");
