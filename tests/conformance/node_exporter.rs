@@ -1,6 +1,8 @@
 //! `node_exporter`: the sample lines that node_exporter prints for the files in the folder. A case is a line;
 //! it passes when the series is there with the same value, and its family has the same type and help.
 
+#![allow(clippy::expect_used, reason = "a corpus that cannot be read is a failure")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
