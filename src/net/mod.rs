@@ -1,1 +1,3 @@
-//! (in work)
+//! The network: the HTTP client that everything outgoing uses, and what the listener needs.
+
+pub mod http;
