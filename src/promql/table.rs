@@ -176,10 +176,6 @@ impl Table {
         self.clone().settled().map(|_| ())
     }
 
-    /// How many samples there are.
-    pub fn samples(&self) -> usize {
-        self.cells.iter().filter(|c| present(**c)).count()
-    }
 }
 
 fn reserved_part(labels: &Labels) -> [Option<&str>; 3] {
