@@ -203,11 +203,8 @@ struct Join<'a> {
 fn vectors(b: &Binary, matching: &Matching, left: Table, right: Table) -> Result<Table, EvalError> {
     let swapped = matching.cardinality == Cardinality::OneToMany;
     let (many, one) = if swapped { (&right, &left) } else { (&left, &right) };
-    let (fill_many, fill_one) = if swapped {
-        (matching.fill_right, matching.fill_left)
-    } else {
-        (matching.fill_left, matching.fill_right)
-    };
+    // As Prometheus has it, `fill_left` fills the "many" side also when that is on the right.
+    let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(matching, many, one);
     let out = Table::new(many.width);
     let mut join =

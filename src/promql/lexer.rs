@@ -142,6 +142,8 @@ impl<'a> Lexer<'a> {
                 self.one(Kind::RightParen);
                 self.parens -= 1;
                 if self.parens < 0 {
+                    // The refusal takes the place of the word.
+                    self.tokens.pop();
                     return Err((self.pos, "unexpected right parenthesis ')'".into()));
                 }
             }
@@ -259,6 +261,9 @@ impl<'a> Lexer<'a> {
             ':' => {
                 let first = matches!(self.tokens.last(), Some(Token { kind: Kind::LeftBracket, .. }));
                 self.one(Kind::Colon);
+                if first || self.colon_seen {
+                    self.tokens.pop();
+                }
                 if first {
                     let why = "unexpected colon before duration in duration expression";
                     return Err((self.pos, why.into()));

@@ -536,6 +536,7 @@ impl<'a> Parser<'a> {
     }
 
     fn extend(&mut self, mut node: Node, extension: Extension, word: Span) -> Node {
+        let refused_before = matches!(&node.kind, NodeKind::Range(r) if !matches!(r.of.kind, NodeKind::Selector(_)));
         let target = match &mut node.kind {
             NodeKind::Selector(s) => Some(s),
             NodeKind::Range(r) => match &mut r.of.kind {
@@ -549,6 +550,7 @@ impl<'a> Parser<'a> {
                 s.extension = extension;
             }
             Some(_) => self.error(word, "anchored and smoothed modifiers cannot be used together"),
+            None if refused_before => {}
             None => {
                 let name = if extension == Extension::Anchored { "anchored" } else { "smoothed" };
                 self.error(
@@ -566,14 +568,23 @@ impl<'a> Parser<'a> {
         if !self.starts_duration() {
             return self.refuse("subquery or range selector", number);
         }
-        let range = self.positive_duration()?;
+        let range = match self.positive_duration() {
+            Err(Stop::Unexpected) => return self.refuse("subquery or range selector", number),
+            read => read?,
+        };
         if self.take_if(Kind::Colon).is_some() {
             let step = if self.peek().kind == Kind::RightBracket {
                 None
-            } else if self.starts_duration() {
-                Some(self.positive_duration()?)
             } else {
-                return self.refuse("subquery selector", "number, duration, step(), range(), or \"]\"");
+                let read =
+                    if self.starts_duration() { self.positive_duration() } else { Err(Stop::Unexpected) };
+                match read {
+                    Err(Stop::Unexpected) => {
+                        let expected = "number, duration, step(), range(), or \"]\"";
+                        return self.refuse("subquery selector", expected);
+                    }
+                    read => Some(read?),
+                }
             };
             let Some(close) = self.take_if(Kind::RightBracket) else {
                 return self.refuse("subquery selector", "\"]\"");
@@ -627,10 +638,13 @@ impl<'a> Parser<'a> {
 
     fn offset(&mut self, mut node: Node) -> Parsed<Node> {
         self.take();
-        if !self.starts_duration() {
-            return self.refuse("offset", "number, duration, step(), or range()");
-        }
-        let offset = self.offset_duration()?;
+        let read = if self.starts_duration() { self.offset_duration() } else { Err(Stop::Unexpected) };
+        let offset = match read {
+            Err(Stop::Unexpected) => {
+                return self.refuse("offset", "number, duration, step(), or range()");
+            }
+            read => read?,
+        };
         let span = node.span;
         if let Some(shift) = self.shift_of(&mut node, "offset") {
             if shift.offset.is_some() {
@@ -650,7 +664,9 @@ impl<'a> Parser<'a> {
             (Kind::Keyword(k @ (Keyword::Start | Keyword::End)), Kind::LeftParen) => {
                 self.take();
                 self.take();
-                self.expect(Kind::RightParen)?;
+                if self.take_if(Kind::RightParen).is_none() {
+                    return self.refuse("@", "timestamp");
+                }
                 if k == Keyword::Start { At::Start } else { At::End }
             }
             (Kind::Number | Kind::Duration | Kind::Op(Op::Add | Op::Sub), _) => {

@@ -19,6 +19,8 @@ pub(super) struct Windows {
     /// The times of evaluation, which `offset` and `@` do not move.
     pub eval: Grid,
     pub extension: Extension,
+    /// How far beyond its edges an extended window looks for neighbours, ms.
+    pub lookback: i64,
 }
 
 /// The samples of one window.
@@ -81,8 +83,8 @@ impl Evaluator<'_> {
     ) -> Result<(), EvalError> {
         let ends = grid.shifted(self.asked.resolve(&s.shift)?);
         let range = self.asked.positive(&r.range)?;
-        let windows = Windows { ends, range, eval: grid, extension: s.extension };
         let lookback = self.options.lookback_ms;
+        let windows = Windows { ends, range, eval: grid, extension: s.extension, lookback };
         let (before, after) = match s.extension {
             Extension::None => (0, 0),
             Extension::Anchored => (lookback, 0),
@@ -125,7 +127,7 @@ impl Evaluator<'_> {
         }
         self.check_size(1, count)?;
         let inner = Grid { start, step, count };
-        let windows = Windows { ends, range, eval: grid, extension: Extension::None };
+        let windows = Windows { ends, range, eval: grid, extension: Extension::None, lookback: 0 };
         let table = self.vector(&s.of, inner)?;
         let mut samples = Vec::with_capacity(count);
         for (row, cells) in table.iter() {
@@ -225,7 +227,7 @@ impl Evaluator<'_> {
                 let samples = if windows.extension == Extension::None {
                     window.samples.to_vec()
                 } else {
-                    rate::extended_samples(samples, &window, windows.extension)
+                    rate::extended_samples(samples, &window, windows)
                 };
                 held += samples.len();
                 if held > max {

@@ -175,7 +175,6 @@ impl Table {
         }
         self.clone().settled().map(|_| ())
     }
-
 }
 
 fn reserved_part(labels: &Labels) -> [Option<&str>; 3] {

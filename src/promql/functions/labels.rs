@@ -68,7 +68,7 @@ pub fn relabel(e: &mut Evaluator<'_>, c: &Call, grid: Grid) -> Result<Table, Eva
         }
         row.labels = labels.to_builder().set(&target, &value).build();
     }
-    if e.options.delayed_name_removal { Ok(table) } else { table.joined() }
+    table.joined()
 }
 
 fn anchored(pattern: &str) -> Result<regex::Regex, EvalError> {

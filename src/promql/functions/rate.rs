@@ -70,7 +70,7 @@ pub fn extended(id: F, all: &[Sample], windows: &Windows, cells: &mut [f64]) {
     let seconds = windows.range as f64 / 1000.0;
     for (cell, w) in cells.iter_mut().zip(windows.iter(all)) {
         let is_counter = matches!(id, F::Rate | F::Increase);
-        let Some(points) = edges(all, &w, windows.extension, is_counter) else {
+        let Some(points) = edges(all, &w, windows, is_counter) else {
             *cell = ABSENT;
             continue;
         };
@@ -83,8 +83,8 @@ pub fn extended(id: F, all: &[Sample], windows: &Windows, cells: &mut [f64]) {
 }
 
 /// The samples of an extended window, with those at its edges made up.
-pub fn extended_samples(all: &[Sample], w: &Window<'_>, extension: Extension) -> Vec<Sample> {
-    let Some(points) = edges(all, w, extension, false) else { return Vec::new() };
+pub fn extended_samples(all: &[Sample], w: &Window<'_>, windows: &Windows) -> Vec<Sample> {
+    let Some(points) = edges(all, w, windows, false) else { return Vec::new() };
     let inner = points.inner.iter().filter(|x| x.t > w.start && x.t < w.end).copied();
     let left = Sample { t: w.start, v: points.left };
     let right = Sample { t: w.end, v: points.right };
@@ -103,13 +103,15 @@ struct Points<'s> {
 fn edges<'s>(
     all: &'s [Sample],
     w: &Window<'_>,
-    extension: Extension,
+    windows: &Windows,
     is_counter: bool,
 ) -> Option<Points<'s>> {
-    let smoothed = extension == Extension::Smoothed;
+    let smoothed = windows.extension == Extension::Smoothed;
+    let lookback = windows.lookback;
     // Only what an independent look from this window could see.
-    let lookback_start = all.partition_point(|x| x.t <= w.start - windows_reach(w, all));
-    let all = &all[lookback_start..];
+    let seen_from = all.partition_point(|x| x.t <= w.start - lookback);
+    let seen_to = all.partition_point(|x| x.t <= w.end + if smoothed { lookback } else { 0 });
+    let all = &all[seen_from..seen_to.max(seen_from)];
     let inside = all.partition_point(|x| x.t <= w.start);
     let upto = all.partition_point(|x| x.t <= w.end);
     let before = inside.checked_sub(1).map(|i| all[i]);
@@ -121,14 +123,14 @@ fn edges<'s>(
         }
         let first = all.get(inside)?;
         let left = match before {
-            Some(b) if b.t < w.start => on_line(b, *first, w.start, is_counter, true),
+            Some(b) if b.t < w.start => on_line(b, *first, w.start, is_counter),
             Some(b) => b.v,
             None => first.v,
         };
         let last = upto.checked_sub(1).map(|i| all[i]);
         let right = match (last, next) {
             (Some(l), _) if l.t == w.end => l.v,
-            (Some(l), Some(n)) => on_line(l, *n, w.end, is_counter, false),
+            (Some(l), Some(n)) => on_line(l, *n, w.end, is_counter),
             (Some(l), None) => l.v,
             (None, Some(n)) => n.v,
             (None, None) => return None,
@@ -143,22 +145,10 @@ fn edges<'s>(
     Some(Points { left, inner: &all[inside..upto - 1], right: all[upto - 1].v })
 }
 
-/// How far before a window's start a sample may lie and still count.
-fn windows_reach(_w: &Window<'_>, _all: &[Sample]) -> i64 {
-    300_000
-}
-
-fn on_line(a: Sample, b: Sample, t: i64, is_counter: bool, left: bool) -> f64 {
-    let (mut y1, mut y2) = (a.v, b.v);
-    if is_counter && y2 < y1 {
-        // A reset: at the left edge the counter began anew, at the right edge it goes on.
-        if left {
-            y1 = 0.0;
-        } else {
-            y2 += y1;
-        }
-    }
-    y1 + (y2 - y1) * (t - a.t) as f64 / (b.t - a.t) as f64
+/// The value at `t` on the line from `a` to `b`. A counter that was reset between them began at zero.
+fn on_line(a: Sample, b: Sample, t: i64, is_counter: bool) -> f64 {
+    let from = if is_counter && b.v < a.v { 0.0 } else { a.v };
+    from + (b.v - from) * (t - a.t) as f64 / (b.t - a.t) as f64
 }
 
 impl Points<'_> {
