@@ -1,0 +1,98 @@
+//! Reading the samples of selected series.
+
+use crate::model::{Labels, Sample, Timestamp};
+
+use super::series::{ColumnsOut, Output};
+use super::{SeriesId, Storage};
+
+/// Series that [`Storage::read_many`] decodes under one lock: bounds how long a commit may wait.
+const READ_TOGETHER: usize = 64;
+
+/// A selected series, to read its samples from.
+#[derive(Clone)]
+pub struct SeriesHandle {
+    pub id: SeriesId,
+    pub labels: Labels,
+    pub(super) storage: Storage,
+}
+
+impl SeriesHandle {
+    /// Appends the samples with `min_t <= t <= max_t` to `out`, oldest first, staleness markers too.
+    pub fn read(&self, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>) {
+        self.storage.read_into(self.id, min_t, max_t, out);
+    }
+
+    /// As [`SeriesHandle::read`], but timestamps and values apart: appends the same number to both.
+    pub fn read_columns(&self, min_t: Timestamp, max_t: Timestamp, t: &mut Vec<i64>, v: &mut Vec<f64>) {
+        self.storage.read_into(self.id, min_t, max_t, &mut ColumnsOut { t, v });
+    }
+
+    /// The newest sample with `min_t <= t <= max_t`, a staleness marker too.
+    pub fn last(&self, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
+        let head = self.storage.0.read();
+        let series = head.table.get(self.id.0)?;
+        series.last_in(&head.columns, min_t, max_t)
+    }
+}
+
+impl Storage {
+    /// Reads many series with few locks: calls `each` with the place in `handles`, the timestamps and
+    /// the values of `[min_t, max_t]`, oldest first, staleness markers too. No lock is held meanwhile.
+    pub fn read_many(
+        &self,
+        handles: &[SeriesHandle],
+        min_t: Timestamp,
+        max_t: Timestamp,
+        mut each: impl FnMut(usize, &[i64], &[f64]),
+    ) {
+        let (mut t, mut v, mut ends) = (Vec::new(), Vec::new(), Vec::with_capacity(READ_TOGETHER));
+        for (n, some) in handles.chunks(READ_TOGETHER).enumerate() {
+            (t.clear(), v.clear(), ends.clear());
+            let head = self.0.read();
+            for handle in some {
+                if let Some(series) = head.table.get(handle.id.0) {
+                    series.read(&head.columns, min_t, max_t, &mut ColumnsOut { t: &mut t, v: &mut v });
+                }
+                ends.push(t.len());
+            }
+            drop(head);
+            let mut start = 0;
+            for (i, end) in ends.iter().enumerate() {
+                each(n * READ_TOGETHER + i, &t[start..*end], &v[start..*end]);
+                start = *end;
+            }
+        }
+    }
+
+    /// Every series with a sample newer than `after` (ms), with its newest sample, a staleness marker
+    /// too: what `/metrics` shows. In no particular order; no lock is held while `each` runs.
+    pub fn latest(&self, after: Timestamp, mut each: impl FnMut(&Labels, Sample)) {
+        let (mut next, mut some) = (0, Vec::new());
+        loop {
+            let head = self.0.read();
+            let rows = head.table.iter_from(next).take(8 * READ_TOGETHER);
+            let mut end = None;
+            for (id, series) in rows {
+                end = id.checked_add(1);
+                if series.last.t > after {
+                    some.push((series.labels.clone(), series.last));
+                }
+            }
+            drop(head);
+            for (labels, sample) in some.drain(..) {
+                each(&labels, sample);
+            }
+            match end {
+                Some(id) => next = id,
+                None => return,
+            }
+        }
+    }
+
+    fn read_into(&self, id: SeriesId, min_t: Timestamp, max_t: Timestamp, out: &mut impl Output) {
+        let head = self.0.read();
+        if let Some(series) = head.table.get(id.0) {
+            series.read(&head.columns, min_t, max_t, out);
+        }
+    }
+}
