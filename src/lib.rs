@@ -16,7 +16,7 @@ pub mod sigma;
 pub mod template;
 // Floor 3
 pub mod paging;
-pub mod remote;
+// pub mod remote;
 pub mod rules;
 // Floor 4
 pub mod web;

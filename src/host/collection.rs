@@ -142,6 +142,10 @@ impl Host {
             let started = Instant::now();
             let out = Emitter { cache: &mut self.cache, sink };
             let result = slot.collector.update(&mut Round { now, buffer: &mut self.buffer, out });
+            let result = result.and_then(|()| match self.cache.take_bad_name() {
+                Some(name) => Err(CollectError::Name(name)),
+                None => Ok(()),
+            });
             let duration = started.elapsed().as_secs_f64();
             let labels = [("collector", slot.name)];
             let mut out = Emitter { cache: &mut self.cache, sink };

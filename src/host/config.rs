@@ -163,19 +163,13 @@ impl Default for CpuConfig {
 }
 
 /// Keys of the collector `diskstats`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskstatsConfig {
     /// Only these devices; the default for `device_exclude` then falls away.
     pub device_include: Pattern,
     /// Not these devices. Default: RAM, loop and floppy devices, partitions.
     pub device_exclude: Option<Pattern>,
-}
-
-impl Default for DiskstatsConfig {
-    fn default() -> Self {
-        Self { device_include: Pattern::default(), device_exclude: None }
-    }
 }
 
 impl DiskstatsConfig {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use crate::model::{Labels, LabelsBuilder, METRIC_NAME, MetricMetadata, MetricType};
+use crate::model::{Labels, LabelsBuilder, METRIC_NAME, MetricMetadata, MetricType, is_legacy_metric_name};
 
 /// More series than any machine has; beyond it new ones are left out, so that nothing in /proc can
 /// take all the memory.
@@ -46,6 +46,7 @@ pub(super) struct SeriesCache {
     round: u64,
     key: Vec<u8>,
     overflowed: bool,
+    bad_name: Option<String>,
 }
 
 struct Entry {
@@ -63,6 +64,11 @@ impl SeriesCache {
     pub fn start(&mut self) {
         self.round += 1;
         self.overflowed = false;
+    }
+
+    /// The last name that was refused since this was asked, because it is none.
+    pub fn take_bad_name(&mut self) -> Option<String> {
+        self.bad_name.take()
     }
 
     /// Ends a collection: tells what has gone, and forgets it. True when series had to be left out.
@@ -124,6 +130,10 @@ impl Emitter<'_> {
             return;
         }
         let name = String::from_utf8_lossy(&cache.key[..name_len]).into_owned();
+        if !is_legacy_metric_name(&name) {
+            cache.bad_name = Some(name);
+            return;
+        }
         let mut builder = cache.base.clone();
         for (n, v) in labels {
             builder.set(n, v);

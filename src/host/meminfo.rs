@@ -27,9 +27,6 @@ impl Collect for Meminfo {
                 Some((head, tail)) => (head, "_", tail.strip_suffix(')').ok_or_else(bad)?),
                 None => (field, "", ""),
             };
-            if ![field, inner].iter().all(|p| p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')) {
-                return Err(bad());
-            }
             let (value, unit) = match words.next() {
                 Some("kB") => (value * 1024.0, "_bytes"),
                 None => (value, ""),

@@ -16,6 +16,9 @@ pub(super) enum CollectError {
     NoData(PathBuf),
     #[error("{path}: {error}")]
     Io { path: PathBuf, error: io::Error },
+    /// A field that would give a metric a name that is none.
+    #[error("not the name of a metric: {0:?}")]
+    Name(String),
     #[error("{path}: not understood: {text:?}")]
     Malformed { path: PathBuf, text: String },
 }

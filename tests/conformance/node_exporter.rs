@@ -1,6 +1,8 @@
 //! `node_exporter`: the sample lines that node_exporter prints for the files in the folder. A case is a line;
 //! it passes when the series is there with the same value, and its family has the same type and help.
 
+#![allow(clippy::expect_used, reason = "a corpus that cannot be read is a failure")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -38,7 +40,8 @@ stat: {softirq: true}
 ";
 
 pub fn run(dir: &Path, tally: &mut Tally) {
-    let mut config: HostConfig = yaml::parse(Path::new("host.yml"), CONFIG).expect("the configuration is good");
+    let mut config: HostConfig =
+        yaml::parse(Path::new("host.yml"), CONFIG).expect("the configuration is good");
     config.procfs = dir.join("proc");
     config.sysfs = dir.join("sys");
     config.udev_data = dir.join("udev/data");
