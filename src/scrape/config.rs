@@ -208,7 +208,9 @@ impl Escaping {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values].into_iter().find(|e| e.as_str() == word)
+        [Self::AllowUtf8, Self::Underscores, Self::Dots, Self::Values]
+            .into_iter()
+            .find(|e| e.as_str() == word)
     }
 }
 
@@ -311,10 +313,8 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return Ok(0);
     }
     let bad = || format!("unknown unit or number in size {text:?} (as in 512KB, 10MB)");
-    let (number, shift) = UNITS
-        .iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))
-        .ok_or_else(bad)?;
+    let (number, shift) =
+        UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).ok_or_else(bad)?;
     let number: f64 = number.parse().map_err(|_| bad())?;
     let bytes = number * (1u64 << shift) as f64;
     if bytes.is_finite() && bytes >= 0.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(bad()) }
@@ -366,7 +366,8 @@ impl ScrapeConfig {
         let metric_relabel = relabel::compile_all(metric_relabel, names, "metric").map_err(in_job)?;
         let mut static_groups = Vec::new();
         for group in self.static_configs.iter().flatten() {
-            let group = group.as_ref().ok_or_else(|| in_job("empty or null section in static_configs".into()))?;
+            let group =
+                group.as_ref().ok_or_else(|| in_job("empty or null section in static_configs".into()))?;
             group.validate().map_err(in_job)?;
             static_groups.push(group.clone());
         }
@@ -388,7 +389,11 @@ impl ScrapeConfig {
             track_timestamps_staleness: self.track_timestamps_staleness.unwrap_or_default(),
             honor_labels: self.honor_labels.unwrap_or_default(),
             params: self.params.clone().unwrap_or_default(),
-            metrics_path: self.metrics_path.clone().filter(|p| !p.is_empty()).unwrap_or_else(|| "/metrics".into()),
+            metrics_path: self
+                .metrics_path
+                .clone()
+                .filter(|p| !p.is_empty())
+                .unwrap_or_else(|| "/metrics".into()),
             scheme: if scheme.is_empty() { "http".into() } else { scheme },
             compression: self.enable_compression.unwrap_or(true),
             body_size_limit: match body_size_limit {
@@ -400,7 +405,9 @@ impl ScrapeConfig {
             keep_dropped_targets: self.keep_dropped_targets.unwrap_or(global.keep_dropped_targets),
             label_limit: self.label_limit.unwrap_or(global.label_limit),
             label_name_length_limit: self.label_name_length_limit.unwrap_or(global.label_name_length_limit),
-            label_value_length_limit: self.label_value_length_limit.unwrap_or(global.label_value_length_limit),
+            label_value_length_limit: self
+                .label_value_length_limit
+                .unwrap_or(global.label_value_length_limit),
             names,
             extra_scrape_metrics: self.extra_scrape_metrics.unwrap_or(global.extra_scrape_metrics),
             relabel,
@@ -430,8 +437,10 @@ impl ScrapeConfig {
         let given = |job: &Option<String>, global: &Option<String>| {
             job.clone().filter(|s| !s.is_empty()).or_else(|| global.clone().filter(|s| !s.is_empty()))
         };
-        let names =
-            parse_validation(given(&self.metric_name_validation_scheme, &global.metric_name_validation_scheme))?;
+        let names = parse_validation(given(
+            &self.metric_name_validation_scheme,
+            &global.metric_name_validation_scheme,
+        ))?;
         // A job that goes back to the old alphabet does not inherit an escaping that contradicts it.
         let inherited = match (&self.metric_name_escaping_scheme, &self.metric_name_validation_scheme) {
             (None, Some(_)) => None,

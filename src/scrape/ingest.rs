@@ -6,8 +6,8 @@ use super::metrics::{Limit, Reason, ScrapeMetrics};
 use super::relabel::{NameValidation, relabel};
 use crate::exposition::{Entry, Format, Scanner};
 use crate::model::{
-    Labels, METRIC_NAME, MetricMetadata, Timestamp, is_legacy_label_name, is_legacy_metric_name, is_stale_nan,
-    stale_nan,
+    Labels, METRIC_NAME, MetricMetadata, Timestamp, is_legacy_label_name, is_legacy_metric_name,
+    is_stale_nan, stale_nan,
 };
 use crate::storage::{AppendError, Appender, SeriesId, Storage};
 

@@ -31,10 +31,10 @@ impl ScrapeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         for reason in ["out_of_bounds", "out_of_order", "duplicate", "series_limit"] {
-            metrics.samples_dropped.get_or_create(&Reason { reason });
+            drop(metrics.samples_dropped.get_or_create(&Reason { reason }));
         }
         for limit in ["body_size", "samples", "labels", "targets"] {
-            metrics.limits_exceeded.get_or_create(&Limit { limit });
+            drop(metrics.limits_exceeded.get_or_create(&Limit { limit }));
         }
         registry.register(
             "sideband_scrape_samples_dropped",

@@ -328,7 +328,8 @@ impl RelabelRule {
     }
 
     fn replace(&self, labels: &mut LabelsBuilder, value: &str) {
-        if self.any && value.is_empty() && !self.target_label.contains('$') && !self.replacement.contains('$') {
+        if self.any && value.is_empty() && !self.target_label.contains('$') && !self.replacement.contains('$')
+        {
             labels.set(&self.target_label, &self.replacement);
             return;
         }

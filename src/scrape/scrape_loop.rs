@@ -101,7 +101,17 @@ impl Scraper {
         job_error: Arc<Mutex<Option<String>>>,
     ) -> Self {
         let status = Arc::default();
-        Self { env, job, target, client, source, status, job_error, known: KnownLines::new(), report: Vec::new() }
+        Self {
+            env,
+            job,
+            target,
+            client,
+            source,
+            status,
+            job_error,
+            known: KnownLines::new(),
+            report: Vec::new(),
+        }
     }
 
     /// Scrapes at the target's moments until it is told to stop.
@@ -235,16 +245,15 @@ impl Scraper {
         for attempt in 0..2 {
             if self.report.is_empty() {
                 let count = if self.job.extra_scrape_metrics { REPORT.len() } else { REPORT_PLAIN };
-                let series =
-                    REPORT[..count].iter().map(|name| appender.series(&report_labels(name, &self.target.labels)));
+                let series = REPORT[..count]
+                    .iter()
+                    .map(|name| appender.series(&report_labels(name, &self.target.labels)));
                 self.report = series.collect::<Result<_, _>>().unwrap_or_default();
             }
             let mut lost = false;
             for (id, value) in self.report.iter().zip(values) {
-                lost |= matches!(
-                    appender.append(*id, t, value),
-                    Err(crate::storage::AppendError::UnknownSeries)
-                );
+                lost |=
+                    matches!(appender.append(*id, t, value), Err(crate::storage::AppendError::UnknownSeries));
             }
             if !lost || attempt == 1 {
                 return;
