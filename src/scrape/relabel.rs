@@ -1,5 +1,7 @@
 //! Relabelling: rules that rewrite or drop label sets, as Prometheus has them.
 
+use std::fmt::Write as _;
+
 use md5::{Digest as _, Md5};
 use regex::Regex;
 use serde::Deserialize;
@@ -120,6 +122,44 @@ impl PartialEq for RelabelRule {
 }
 
 impl RelabelConfig {
+    /// The same rule with every default written out (`modulus` only where it means something).
+    #[must_use]
+    pub fn with_defaults(&self) -> Self {
+        let or = |value: &Option<String>, default: &str| Some(value.clone().unwrap_or_else(|| default.into()));
+        Self {
+            source_labels: self.source_labels.clone(),
+            separator: or(&self.separator, ";"),
+            target_label: self.target_label.clone(),
+            regex: or(&self.regex, ANY),
+            modulus: self.modulus,
+            replacement: or(&self.replacement, FIRST_GROUP),
+            action: Some(self.action.as_deref().unwrap_or("replace").to_lowercase()),
+        }
+    }
+
+    /// As a YAML mapping, for showing the running configuration: JSON's strings are YAML's.
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        if let Some(names) = &self.source_labels {
+            let _ = writeln!(out, "source_labels: {}", serde_json::json!(names));
+        }
+        for (key, value) in [
+            ("separator", &self.separator),
+            ("target_label", &self.target_label),
+            ("regex", &self.regex),
+            ("replacement", &self.replacement),
+            ("action", &self.action),
+        ] {
+            if let Some(value) = value {
+                let _ = writeln!(out, "{key}: {}", serde_json::json!(value));
+            }
+        }
+        if let Some(modulus) = self.modulus {
+            let _ = writeln!(out, "modulus: {modulus}");
+        }
+        if out.is_empty() { "{}\n".into() } else { out }
+    }
+
     /// Checks and compiles.
     ///
     /// # Errors
