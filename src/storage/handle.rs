@@ -8,7 +8,7 @@ use super::{SeriesId, Storage};
 
 /// Series that [`Storage::read_many`] decodes under one lock: bounds how long a commit may wait.
 const READ_TOGETHER: usize = 64;
-/// How often a read starts again because samples went into a file meanwhile.
+/// How often a read lets go of the lock to read files before it keeps it.
 const SEALED_MEANWHILE: usize = 4;
 
 /// A selected series, to read its samples from.
@@ -115,20 +115,20 @@ impl Storage {
 
     fn read_into(&self, id: SeriesId, min_t: Timestamp, max_t: Timestamp, out: &mut impl Output) {
         let (first, mut min) = (out.len(), min_t);
-        for _ in 0..SEALED_MEANWHILE {
+        for attempt in 1.. {
             let head = self.0.read();
             let Some(series) = head.table.get(id.0) else { return };
-            match (self.disk_part(&head, series, min), &self.0.disk) {
-                (Some(start), Some(disk)) => {
-                    drop(head);
-                    disk.read(id.0, min, max_t.min(start - 1), first, out);
-                    if start > max_t {
-                        return;
-                    }
-                    min = start;
-                }
-                _ => return series.read(&head.columns, min, max_t, out),
+            let (Some(start), Some(disk)) = (self.disk_part(&head, series, min), &self.0.disk) else {
+                return series.read(&head.columns, min, max_t, out);
+            };
+            // Files are read without the lock, so more may go into a file meanwhile; in the end, with it.
+            let head = (attempt >= SEALED_MEANWHILE).then_some(head);
+            disk.read(id.0, min, max_t.min(start - 1), first, out);
+            drop(head);
+            if start > max_t {
+                return;
             }
+            min = start;
         }
     }
 }
