@@ -4,14 +4,14 @@ use serde::Deserialize;
 
 use crate::model::Duration;
 use crate::net::http::with_http_client_fields;
-use crate::scrape::config::StaticConfig;
-use crate::scrape::relabel::RelabelConfig;
+use crate::scrape::TargetGroup;
+use crate::scrape::relabel::{self, NameValidation, RelabelConfig, RelabelRule};
 
 /// Where alerts are sent to.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertingConfig {
-    pub alert_relabel_configs: Vec<RelabelConfig>,
+    pub alert_relabel_configs: Option<Vec<Option<RelabelConfig>>>,
     pub alertmanagers: Vec<AlertmanagerConfig>,
 }
 
@@ -28,8 +28,35 @@ pub struct AlertmanagerConfig {
     #[serde(default)]
     api_version: Option<String>,
     #[serde(default)]
-    static_configs: Vec<StaticConfig>,
+    static_configs: Vec<TargetGroup>,
+    #[serde(default)]
+    relabel_configs: Option<Vec<Option<RelabelConfig>>>,
+    #[serde(default)]
+    alert_relabel_configs: Option<Vec<Option<RelabelConfig>>>,
 }
+}
+
+impl AlertingConfig {
+    /// The rules that every alert passes before it is sent.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn relabel_rules(&self) -> Result<Vec<RelabelRule>, String> {
+        let configs = self.alert_relabel_configs.as_deref().unwrap_or_default();
+        if configs.contains(&None) {
+            return Err("empty or null alert relabeling rule".to_owned());
+        }
+        relabel::compile_all(configs, NameValidation::default(), "alert")
+    }
+
+    /// Checks what the types alone don't.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn validate(&self) -> Result<(), String> {
+        self.relabel_rules()?;
+        self.alertmanagers.iter().try_for_each(AlertmanagerConfig::validate)
+    }
 }
 
 fn http() -> String {
@@ -61,6 +88,16 @@ impl AlertmanagerConfig {
         if self.api_version.as_deref().is_some_and(|v| v != "v2") {
             return Err("expected Alertmanager api version to be v2".to_owned());
         }
+        if self.relabel_configs.iter().flatten().any(Option::is_none) {
+            return Err("empty or null Alertmanager target relabeling rule".to_owned());
+        }
+        if self.relabel_configs.iter().flatten().next().is_some() {
+            return Err("relabel_configs of alertmanagers is not built yet".to_owned());
+        }
+        if self.alert_relabel_configs.iter().flatten().next().is_some() {
+            return Err("alert_relabel_configs of a single Alertmanager is not built yet".to_owned());
+        }
+        self.static_configs.iter().try_for_each(TargetGroup::validate)?;
         self.http_client().validate()
     }
 }

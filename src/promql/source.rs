@@ -1,0 +1,68 @@
+//! Where a query's samples come from.
+
+use super::error::EvalError;
+use crate::model::{Labels, Matcher, Sample, Timestamp};
+use crate::storage::{SeriesHandle, Storage};
+
+/// Something that holds series. Implemented for [`Storage`]; tests and remote stores bring their own.
+pub trait Source {
+    /// The series that pass all the matchers and may have samples in `[min_t, max_t]` (ms, both ends
+    /// included). No label set comes twice; the order does not matter.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        min_t: Timestamp,
+        max_t: Timestamp,
+    ) -> Result<Box<dyn SeriesSet + '_>, EvalError>;
+}
+
+/// Selected series, by their place in the selection.
+pub trait SeriesSet {
+    /// How many.
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The labels of the `i`-th series, `i < len()`.
+    fn labels(&self, i: usize) -> &Labels;
+
+    /// Appends the samples with `min_t <= t <= max_t`, oldest first, staleness markers too.
+    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>);
+
+    /// The newest sample with `min_t <= t <= max_t`, a staleness marker too.
+    fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
+}
+
+impl Source for Storage {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        min_t: Timestamp,
+        max_t: Timestamp,
+    ) -> Result<Box<dyn SeriesSet + '_>, EvalError> {
+        Ok(Box::new(Self::select(self, matchers, min_t, max_t)))
+    }
+}
+
+impl SeriesSet for Vec<SeriesHandle> {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn labels(&self, i: usize) -> &Labels {
+        &self[i].labels
+    }
+
+    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>) {
+        self[i].read(min_t, max_t, out);
+    }
+
+    fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
+        self[i].last(min_t, max_t)
+    }
+}
