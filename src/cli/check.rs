@@ -20,7 +20,7 @@ pub fn config(files: &[PathBuf], syntax_only: bool) -> ExitCode {
                 }
                 let missing = if syntax_only { Vec::new() } else { loaded.missing_files() };
                 for path in &missing {
-                    println!("{}: FAILED: {path} does not exist", file.display());
+                    println!("FAILED: {path}");
                 }
                 failed |= !missing.is_empty();
                 if missing.is_empty() {
