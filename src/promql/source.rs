@@ -19,6 +19,9 @@ pub trait Source {
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError>;
 }
 
+/// Takes a series' place in its selection, the timestamps (ms) and as many values, oldest first.
+pub type Each<'f> = &'f mut dyn FnMut(usize, &[Timestamp], &[f64]);
+
 /// Selected series, by their place in the selection.
 pub trait SeriesSet {
     /// How many.
@@ -31,10 +34,10 @@ pub trait SeriesSet {
     /// The labels of the `i`-th series, `i < len()`.
     fn labels(&self, i: usize) -> &Labels;
 
-    /// Appends the samples with `min_t <= t <= max_t`, oldest first, staleness markers too.
-    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>);
+    /// Gives every series' samples with `min_t <= t <= max_t`, staleness markers too.
+    fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>);
 
-    /// The newest sample with `min_t <= t <= max_t`, a staleness marker too.
+    /// The newest sample of the `i`-th series with `min_t <= t <= max_t`, a staleness marker too.
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
 }
 
@@ -58,8 +61,15 @@ impl SeriesSet for Vec<SeriesHandle> {
         &self[i].labels
     }
 
-    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>) {
-        self[i].read(min_t, max_t, out);
+    fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {
+        let (mut samples, mut t, mut v) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, handle) in self.iter().enumerate() {
+            (samples.clear(), t.clear(), v.clear());
+            handle.read(min_t, max_t, &mut samples);
+            t.extend(samples.iter().map(|s: &Sample| s.t));
+            v.extend(samples.iter().map(|s| s.v));
+            each(i, &t, &v);
+        }
     }
 
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
