@@ -11,6 +11,7 @@ mod matcher;
 mod metadata;
 mod number;
 mod sample;
+mod secret;
 pub mod yaml;
 
 pub use alert::Alert;
@@ -22,6 +23,7 @@ pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
 pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
+pub use secret::Secret;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";

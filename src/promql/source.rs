@@ -41,6 +41,12 @@ pub trait SeriesSet {
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
 }
 
+/// Series of the storage.
+struct Stored<'a> {
+    storage: &'a Storage,
+    handles: Vec<SeriesHandle>,
+}
+
 impl Source for Storage {
     fn select(
         &self,
@@ -48,31 +54,25 @@ impl Source for Storage {
         min_t: Timestamp,
         max_t: Timestamp,
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError> {
-        Ok(Box::new(Self::select(self, matchers, min_t, max_t)))
+        let handles = Self::select(self, matchers, min_t, max_t);
+        Ok(Box::new(Stored { storage: self, handles }))
     }
 }
 
-impl SeriesSet for Vec<SeriesHandle> {
+impl SeriesSet for Stored<'_> {
     fn len(&self) -> usize {
-        Self::len(self)
+        self.handles.len()
     }
 
     fn labels(&self, i: usize) -> &Labels {
-        &self[i].labels
+        &self.handles[i].labels
     }
 
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {
-        let (mut samples, mut t, mut v) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, handle) in self.iter().enumerate() {
-            (samples.clear(), t.clear(), v.clear());
-            handle.read(min_t, max_t, &mut samples);
-            t.extend(samples.iter().map(|s: &Sample| s.t));
-            v.extend(samples.iter().map(|s| s.v));
-            each(i, &t, &v);
-        }
+        self.storage.read_many(&self.handles, min_t, max_t, each);
     }
 
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
-        self[i].last(min_t, max_t)
+        self.handles[i].last(min_t, max_t)
     }
 }

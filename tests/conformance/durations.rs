@@ -12,7 +12,8 @@ pub fn run(dir: &Path, tally: &mut Tally) {
         let case: serde_json::Value = serde_json::from_str(line).expect("JSON");
         tally.case(line, || {
             let input = case["input"].as_str().unwrap_or_default();
-            let signed = case.get("negative_allowed").and_then(serde_json::Value::as_bool).unwrap_or_default();
+            let signed =
+                case.get("negative_allowed").and_then(serde_json::Value::as_bool).unwrap_or_default();
             let read = if signed { Duration::parse_signed(input) } else { input.parse() };
             match (read, case.get("ms").and_then(serde_json::Value::as_i64)) {
                 (Ok(d), Some(ms))

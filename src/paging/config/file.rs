@@ -1,0 +1,342 @@
+//! The file as it is written: Alertmanager's sections, and ours beside them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::kinds::{
+    AlertmanagerConfig, DiscordConfig, EmailConfig, IncidentioConfig, JiraConfig, MattermostConfig,
+    MsteamsConfig, Msteamsv2Config, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
+    SlackConfig, SnsConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, WechatConfig,
+};
+use super::scalar::{Bool, HostPort, MatcherList, SecretUrl, Url, nullable};
+use crate::model::yaml::Spanned;
+use crate::model::{Duration, Secret};
+use crate::net::http::{HttpClientConfig, TlsConfig};
+use crate::paging::matcher::{MatcherSyntax, Matchers};
+use crate::paging::route::merge_matchers;
+use crate::paging::time_interval::TimeInterval;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct File {
+    #[serde(deserialize_with = "nullable")]
+    pub global: Global,
+    #[serde(deserialize_with = "nullable")]
+    pub templates: Vec<String>,
+    pub route: Option<Spanned<RouteConfig>>,
+    #[serde(deserialize_with = "nullable")]
+    pub receivers: Vec<ReceiverConfig>,
+    #[serde(deserialize_with = "nullable")]
+    pub inhibit_rules: Vec<Spanned<InhibitConfig>>,
+    #[serde(deserialize_with = "nullable")]
+    pub mute_time_intervals: Vec<Spanned<NamedIntervals>>,
+    #[serde(deserialize_with = "nullable")]
+    pub time_intervals: Vec<Spanned<NamedIntervals>>,
+    /// Accepted, and said to have no effect.
+    pub tracing: Option<IgnoredAny>,
+    pub event_recorder: Option<IgnoredAny>,
+
+    #[serde(deserialize_with = "nullable")]
+    pub users: Vec<UserConfig>,
+    #[serde(deserialize_with = "nullable")]
+    pub on_call_schedules: Vec<ScheduleConfig>,
+    #[serde(deserialize_with = "nullable")]
+    pub escalation_policies: Vec<PolicyConfig>,
+    /// From the least severe to the most; one entry may name several of one rank, `ticket|warning`.
+    pub severities: Option<Vec<String>>,
+    pub heartbeat: Option<Spanned<HeartbeatConfig>>,
+    #[serde(deserialize_with = "nullable")]
+    pub acknowledge: AcknowledgeConfig,
+}
+
+/// Defaults of the receivers.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Global {
+    pub resolve_timeout: Option<Duration>,
+    pub http_config: Option<HttpClientConfig>,
+    pub smtp_from: Option<String>,
+    pub smtp_hello: Option<String>,
+    pub smtp_smarthost: Option<HostPort>,
+    pub smtp_auth_username: Option<String>,
+    pub smtp_auth_password: Option<Secret>,
+    pub smtp_auth_password_file: Option<String>,
+    pub smtp_auth_secret: Option<Secret>,
+    pub smtp_auth_secret_file: Option<String>,
+    pub smtp_auth_identity: Option<String>,
+    pub smtp_require_tls: Option<Bool>,
+    pub smtp_force_implicit_tls: Option<Bool>,
+    pub smtp_tls_config: Option<TlsConfig>,
+    pub jira_api_url: Option<Url>,
+    pub slack_api_url: Option<SecretUrl>,
+    pub slack_api_url_file: Option<String>,
+    pub slack_app_token: Option<Secret>,
+    pub slack_app_token_file: Option<String>,
+    pub slack_app_url: Option<Url>,
+    pub pagerduty_url: Option<Url>,
+    pub opsgenie_api_url: Option<Url>,
+    pub opsgenie_api_key: Option<Secret>,
+    pub opsgenie_api_key_file: Option<String>,
+    pub wechat_api_url: Option<Url>,
+    pub wechat_api_secret: Option<Secret>,
+    pub wechat_api_secret_file: Option<String>,
+    pub wechat_api_corp_id: Option<String>,
+    pub victorops_api_url: Option<Url>,
+    pub victorops_api_key: Option<Secret>,
+    pub victorops_api_key_file: Option<String>,
+    pub telegram_api_url: Option<Url>,
+    pub telegram_bot_token: Option<Secret>,
+    pub telegram_bot_token_file: Option<String>,
+    pub webex_api_url: Option<Url>,
+    pub rocketchat_api_url: Option<Url>,
+    pub rocketchat_token: Option<Secret>,
+    pub rocketchat_token_file: Option<String>,
+    pub rocketchat_token_id: Option<Secret>,
+    pub rocketchat_token_id_file: Option<String>,
+    pub mattermost_webhook_url: Option<SecretUrl>,
+    pub mattermost_webhook_url_file: Option<String>,
+}
+
+type Pairs = BTreeMap<String, Option<String>>;
+
+/// A node of the route tree.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    pub receiver: Option<Spanned<String>>,
+    /// `None` inherits, an empty list groups everything together, `...` alone nothing.
+    pub group_by: Option<Vec<String>>,
+    #[serde(rename = "continue", deserialize_with = "boolean")]
+    pub continues: bool,
+    #[serde(rename = "match", deserialize_with = "nullable")]
+    pub equal: Pairs,
+    #[serde(rename = "match_re", deserialize_with = "nullable")]
+    pub regex: Pairs,
+    #[serde(deserialize_with = "nullable")]
+    pub matchers: MatcherList,
+    pub group_wait: Option<Duration>,
+    pub group_interval: Option<Duration>,
+    pub repeat_interval: Option<Duration>,
+    #[serde(deserialize_with = "nullable")]
+    pub mute_time_intervals: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub active_time_intervals: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "nullable")]
+    pub routes: Vec<RouteConfig>,
+    /// Ours: the policy through which the alerts go.
+    pub escalation_policy: Option<Spanned<String>>,
+}
+
+fn boolean<'de, D: serde::Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
+    Ok(Option::<Bool>::deserialize(d)?.is_some_and(|b| b.0))
+}
+
+impl RouteConfig {
+    /// The receiver, when one is named here.
+    pub fn receiver_name(&self) -> Option<&str> {
+        self.receiver.as_ref().map(|r| r.value.as_str()).filter(|r| !r.is_empty())
+    }
+
+    /// Is it `group_by: [...]`?
+    pub fn groups_by_all(&self) -> bool {
+        self.group_by.as_ref().is_some_and(|names| names.iter().any(|n| n == "..."))
+    }
+
+    /// The matchers of all three ways to write them.
+    ///
+    /// # Errors
+    /// A bad regular expression.
+    pub fn all_matchers(&self) -> Result<Matchers, MatcherSyntax> {
+        merge_matchers(&self.equal, &self.regex, &self.matchers.matchers)
+    }
+}
+
+/// An inhibition.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InhibitConfig {
+    pub name: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub source_match: Pairs,
+    #[serde(deserialize_with = "nullable")]
+    pub source_match_re: Pairs,
+    #[serde(deserialize_with = "nullable")]
+    pub source_matchers: MatcherList,
+    #[serde(deserialize_with = "nullable")]
+    pub target_match: Pairs,
+    #[serde(deserialize_with = "nullable")]
+    pub target_match_re: Pairs,
+    #[serde(deserialize_with = "nullable")]
+    pub target_matchers: MatcherList,
+    #[serde(deserialize_with = "nullable")]
+    pub equal: Vec<String>,
+}
+
+impl InhibitConfig {
+    /// The rule.
+    ///
+    /// # Errors
+    /// A bad regular expression.
+    pub fn rule(&self) -> Result<crate::paging::inhibit::InhibitRule, MatcherSyntax> {
+        Ok(crate::paging::inhibit::InhibitRule {
+            source: merge_matchers(
+                &self.source_match,
+                &self.source_match_re,
+                &self.source_matchers.matchers,
+            )?,
+            target: merge_matchers(
+                &self.target_match,
+                &self.target_match_re,
+                &self.target_matchers.matchers,
+            )?,
+            equal: self.equal.iter().cloned().collect(),
+        })
+    }
+}
+
+/// Alternatives under one name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamedIntervals {
+    pub name: Option<String>,
+    #[serde(deserialize_with = "nullable")]
+    pub time_intervals: Vec<TimeInterval>,
+}
+
+/// Entries that may have been left empty, with their places.
+pub type Entries<T> = Option<Vec<Spanned<Option<T>>>>;
+
+/// A receiver: any number of integrations.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiverConfig {
+    pub name: Option<Spanned<String>>,
+    #[serde(deserialize_with = "nullable")]
+    pub labels: BTreeMap<String, String>,
+    pub alertmanager_configs: Entries<AlertmanagerConfig>,
+    pub discord_configs: Entries<DiscordConfig>,
+    pub email_configs: Entries<EmailConfig>,
+    pub incidentio_configs: Entries<IncidentioConfig>,
+    pub jira_configs: Entries<JiraConfig>,
+    pub mattermost_configs: Entries<MattermostConfig>,
+    pub msteams_configs: Entries<MsteamsConfig>,
+    pub msteamsv2_configs: Entries<Msteamsv2Config>,
+    pub opsgenie_configs: Entries<OpsgenieConfig>,
+    pub pagerduty_configs: Entries<PagerdutyConfig>,
+    pub pushover_configs: Entries<PushoverConfig>,
+    pub rocketchat_configs: Entries<RocketchatConfig>,
+    pub slack_configs: Entries<SlackConfig>,
+    pub sns_configs: Entries<SnsConfig>,
+    pub telegram_configs: Entries<TelegramConfig>,
+    pub victorops_configs: Entries<VictoropsConfig>,
+    pub webex_configs: Entries<WebexConfig>,
+    pub webhook_configs: Entries<WebhookConfig>,
+    pub wechat_configs: Entries<WechatConfig>,
+}
+
+/// Somebody who can be paged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    pub name: Spanned<String>,
+    pub receiver: Spanned<String>,
+}
+
+/// Who is on call when: one rotation here, or several layers of which the last that holds wins.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleConfig {
+    pub name: Spanned<String>,
+    /// IANA name; UTC by default. Handovers are at the same wall-clock time there.
+    #[serde(default)]
+    pub location: Option<String>,
+    #[serde(default)]
+    pub rotation: Option<Duration>,
+    #[serde(default)]
+    pub start: Option<Spanned<String>>,
+    #[serde(default)]
+    pub users: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub layers: Option<Vec<LayerConfig>>,
+    #[serde(default)]
+    pub overrides: Option<Vec<OverrideConfig>>,
+}
+
+/// One rotation of a schedule.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerConfig {
+    pub rotation: Duration,
+    pub start: Spanned<String>,
+    pub users: Vec<Spanned<String>>,
+    /// The layer holds only within these named time intervals.
+    #[serde(default)]
+    pub active_time_intervals: Option<Vec<Spanned<String>>>,
+}
+
+/// Somebody stands in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideConfig {
+    pub user: Spanned<String>,
+    pub start: Spanned<String>,
+    pub end: Spanned<String>,
+}
+
+/// Who is notified in which order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    pub name: Spanned<String>,
+    pub steps: Vec<StepConfig>,
+    /// How often the steps are gone through again when nobody acknowledges.
+    #[serde(default)]
+    pub repeat: Option<u32>,
+    #[serde(default)]
+    pub reopen_on: Option<Vec<Spanned<String>>>,
+    /// An acknowledgement holds so long when the incident is not resolved.
+    #[serde(default)]
+    pub unack_after: Option<Duration>,
+}
+
+/// One step of a policy.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepConfig {
+    pub notify: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub ack_timeout: Option<Spanned<Duration>>,
+    /// Runs before people are woken; its notification asks nobody for an acknowledgement.
+    #[serde(default)]
+    pub automation: Option<Bool>,
+    /// How long an automation has before the next step.
+    #[serde(default)]
+    pub timeout: Option<Spanned<Duration>>,
+}
+
+/// Where to say regularly that sideband lives.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeartbeatConfig {
+    pub url: Option<SecretUrl>,
+    pub url_file: Option<String>,
+    pub interval: Option<Duration>,
+    pub http_config: Option<HttpClientConfig>,
+}
+
+/// How people acknowledge from a page.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcknowledgeConfig {
+    /// How people reach this sideband; without it pages carry no link.
+    pub external_url: Option<Spanned<Url>>,
+    /// The file with the key that signs links, at least 16 bytes.
+    pub key_file: Option<Spanned<String>>,
+    /// How long a link can be used.
+    pub expires: Option<Duration>,
+}

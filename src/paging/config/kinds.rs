@@ -1,0 +1,788 @@
+//! Alertmanager's receiver kinds: their keys, and what must hold among them.
+//!
+//! Every kind is read and checked, whether it can be sent or not, so that an existing file is judged as
+//! Alertmanager judges it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::Global;
+use super::scalar::{Bool, HostPort, SecretUrl, Url};
+use crate::model::{Duration, Secret};
+use crate::net::http::{HttpClientConfig, TlsConfig};
+
+/// Text that a template may be in.
+type Text = Option<String>;
+/// The name of a file.
+type File = Option<String>;
+/// A list with entries that YAML may have left empty.
+type List<T> = Option<Vec<T>>;
+
+/// Defines a kind: every key optional, unknown ones refused.
+macro_rules! kind {
+    ($(#[$meta:meta])* $name:ident { $($field:ident : $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $(pub $field: $type,)*
+        }
+    };
+}
+
+/// The keys that all kinds have, and their check.
+pub trait Kind {
+    /// The key under which the file has it, without `_configs`.
+    const NAME: &'static str;
+    /// Is a resolved group told of when the file does not say?
+    const SEND_RESOLVED: bool = true;
+    /// May the entry be empty (everything can come from the global section)?
+    const MAY_BE_EMPTY: bool = false;
+
+    fn send_resolved(&self) -> Option<Bool>;
+    fn http_config(&mut self) -> Option<&mut Option<HttpClientConfig>>;
+
+    /// Checks the keys against each other, and takes what is missing from `global`.
+    ///
+    /// # Errors
+    /// A sentence with the keys.
+    fn check(&mut self, global: &Global) -> Result<(), String>;
+}
+
+macro_rules! common {
+    (http) => {
+        fn send_resolved(&self) -> Option<Bool> {
+            self.send_resolved
+        }
+        fn http_config(&mut self) -> Option<&mut Option<HttpClientConfig>> {
+            Some(&mut self.http_config)
+        }
+    };
+    (no_http) => {
+        fn send_resolved(&self) -> Option<Bool> {
+            self.send_resolved
+        }
+        fn http_config(&mut self) -> Option<&mut Option<HttpClientConfig>> {
+            None
+        }
+    };
+}
+
+fn set(text: &Text) -> bool {
+    text.as_ref().is_some_and(|t| !t.is_empty())
+}
+
+fn secret(value: &Option<Secret>) -> bool {
+    value.as_ref().is_some_and(|s| !s.is_empty())
+}
+
+/// At most one of two ways to give a value.
+pub(super) fn one_way(a: bool, b: bool, names: &str) -> Result<(), String> {
+    if a && b { Err(format!("at most one of {names} must be configured")) } else { Ok(()) }
+}
+
+/// Takes the global pair when there is neither here; an error when there is none anywhere.
+fn inherit<A: Clone, B: Clone>(
+    here: (&mut Option<A>, &mut Option<B>),
+    global: (&Option<A>, &Option<B>),
+    given: (bool, bool),
+    missing: &str,
+) -> Result<(), String> {
+    if given.0 || given.1 {
+        return Ok(());
+    }
+    here.0.clone_from(global.0);
+    here.1.clone_from(global.1);
+    if here.0.is_none() && here.1.is_none() { Err(missing.to_owned()) } else { Ok(()) }
+}
+
+kind! { WebhookConfig {
+    send_resolved: Option<Bool>, url: Option<Secret>, url_file: File, http_config: Option<HttpClientConfig>,
+    max_alerts: Option<u64>, timeout: Option<Duration>, payload: Option<IgnoredAny>,
+    // Beyond Alertmanager's: the key that signs the requests.
+    signing_key: Option<Secret>, signing_key_file: File,
+}}
+
+impl Kind for WebhookConfig {
+    const NAME: &'static str = "webhook";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        match (self.url.as_ref().filter(|u| !u.is_empty()), set(&self.url_file)) {
+            (None, false) => return Err("one of url or url_file must be configured".to_owned()),
+            (Some(_), true) => return Err("at most one of url & url_file must be configured".to_owned()),
+            (Some(url), false) if !url.expose().contains("{{") => {
+                super::scalar::check_url(url.expose())
+                    .map_err(|_| "url is no http or https URL".to_owned())?;
+            }
+            _ => {}
+        }
+        one_way(secret(&self.signing_key), set(&self.signing_key_file), "signing_key & signing_key_file")
+    }
+}
+
+kind! { EmailConfig {
+    send_resolved: Option<Bool>, to: Text, from: Text, hello: Text, smarthost: Option<HostPort>,
+    auth_username: Text, auth_password: Option<Secret>, auth_password_file: File,
+    auth_secret: Option<Secret>, auth_secret_file: File, auth_identity: Text,
+    headers: Option<BTreeMap<String, Text>>, html: Text, text: Text, require_tls: Option<Bool>,
+    force_implicit_tls: Option<Bool>, tls_config: Option<TlsConfig>, threading: Option<EmailThreading>,
+}}
+
+kind! { EmailThreading { enabled: Option<Bool>, thread_by_date: Text, } }
+
+impl Kind for EmailConfig {
+    const NAME: &'static str = "email";
+    const SEND_RESOLVED: bool = false;
+    common!(no_http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        if !set(&self.to) {
+            return Err("missing to address in email config".to_owned());
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for name in self.headers.iter().flat_map(BTreeMap::keys) {
+            if !seen.insert(name.to_ascii_lowercase()) {
+                return Err(format!("duplicate header {name:?} in email config"));
+            }
+        }
+        if let Some(threading) = self.threading.as_ref().filter(|t| t.enabled.is_some_and(|b| b.0))
+            && !matches!(threading.thread_by_date.as_deref(), Some("daily" | "none"))
+        {
+            return Err("threading.thread_by_date must be either 'none' or 'daily'".to_owned());
+        }
+        if self.smarthost.as_ref().is_none_or(|h| h.port.is_empty()) {
+            self.smarthost = Some(
+                global
+                    .smtp_smarthost
+                    .clone()
+                    .filter(|h| !h.port.is_empty())
+                    .ok_or("no global SMTP smarthost set")?,
+            );
+        }
+        if !set(&self.from) {
+            self.from =
+                Some(global.smtp_from.clone().filter(|f| !f.is_empty()).ok_or("no global SMTP from set")?);
+        }
+        if !set(&self.hello) {
+            self.hello = Some(global.smtp_hello.clone().unwrap_or_else(|| "localhost".to_owned()));
+        }
+        if !set(&self.auth_username) {
+            self.auth_username.clone_from(&global.smtp_auth_username);
+        }
+        if !secret(&self.auth_password) && !set(&self.auth_password_file) {
+            self.auth_password.clone_from(&global.smtp_auth_password);
+            self.auth_password_file.clone_from(&global.smtp_auth_password_file);
+        }
+        if !secret(&self.auth_secret) && !set(&self.auth_secret_file) {
+            self.auth_secret.clone_from(&global.smtp_auth_secret);
+            self.auth_secret_file.clone_from(&global.smtp_auth_secret_file);
+        }
+        if !set(&self.auth_identity) {
+            self.auth_identity.clone_from(&global.smtp_auth_identity);
+        }
+        self.require_tls = self.require_tls.or(global.smtp_require_tls).or(Some(Bool(true)));
+        self.force_implicit_tls = self.force_implicit_tls.or(global.smtp_force_implicit_tls);
+        if self.tls_config.is_none() {
+            self.tls_config.clone_from(&global.smtp_tls_config);
+        }
+        Ok(())
+    }
+}
+
+kind! { PagerdutyConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, routing_key: Option<Secret>,
+    routing_key_file: File, service_key: Option<Secret>, service_key_file: File, url: Option<Url>,
+    client: Text, client_url: Text, description: Text, severity: Text, source: Text,
+    details: Option<BTreeMap<String, IgnoredOrText>>, images: List<PagerdutyImage>, links: List<PagerdutyLink>,
+    component: Text, group: Text, class: Text, timeout: Option<Duration>,
+}}
+
+kind! { PagerdutyImage { href: Text, src: Text, alt: Text, } }
+kind! { PagerdutyLink { href: Text, text: Text, } }
+
+/// A text, or a structure that is only looked at.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum IgnoredOrText {
+    Text(String),
+    Other(IgnoredAny),
+}
+
+impl Kind for PagerdutyConfig {
+    const NAME: &'static str = "pagerduty";
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let routing = (secret(&self.routing_key), set(&self.routing_key_file));
+        let service = (secret(&self.service_key), set(&self.service_key_file));
+        if !(routing.0 || routing.1 || service.0 || service.1) {
+            return Err("missing service or routing key in PagerDuty config".to_owned());
+        }
+        one_way(routing.0, routing.1, "routing_key & routing_key_file")?;
+        one_way(service.0, service.1, "service_key & service_key_file")?;
+        if self.url.is_none() {
+            self.url = global
+                .pagerduty_url
+                .clone()
+                .or_else(|| Some(Url("https://events.pagerduty.com/v2/enqueue".to_owned())));
+        }
+        Ok(())
+    }
+}
+
+kind! { SlackConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<SecretUrl>,
+    api_url_file: File, app_token: Option<Secret>, app_token_file: File, app_url: Option<Url>, channel: Text,
+    username: Text, color: Text, title: Text, title_link: Text, pretext: Text, text: Text, message_text: Text,
+    fields: List<AttachmentField>, short_fields: Option<Bool>, footer: Text, fallback: Text, callback_id: Text,
+    icon_emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
+    mrkdwn_in: List<String>, actions: List<SlackAction>, timeout: Option<Duration>, update_message: Option<Bool>,
+}}
+
+kind! { AttachmentField { title: Text, value: Text, short: Option<Bool>, } }
+kind! { SlackAction {
+    r#type: Text, text: Text, url: Text, style: Text, name: Text, value: Text, confirm: Option<SlackConfirm>,
+}}
+kind! { SlackConfirm { text: Text, title: Text, ok_text: Text, dismiss_text: Text, } }
+
+/// Where a bot token posts.
+pub const SLACK_POST_MESSAGE: &str = "https://slack.com/api/chat.postMessage";
+
+impl Kind for SlackConfig {
+    const NAME: &'static str = "slack";
+    const MAY_BE_EMPTY: bool = true;
+    const SEND_RESOLVED: bool = false;
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let url = (self.api_url.is_some(), set(&self.api_url_file));
+        let token = (secret(&self.app_token), set(&self.app_token_file));
+        one_way(url.0, url.1, "api_url & api_url_file")?;
+        one_way(token.0, token.1, "app_token & app_token_file")?;
+        one_way(url.0 || url.1, token.0 || token.1, "api_url/api_url_file & app_token/app_token_file")?;
+        for field in self.fields.iter().flatten() {
+            if !set(&field.title) {
+                return Err("missing title in Slack field configuration".to_owned());
+            }
+            if !set(&field.value) {
+                return Err("missing value in Slack field configuration".to_owned());
+            }
+        }
+        for action in self.actions.iter().flatten() {
+            if !set(&action.r#type) {
+                return Err("missing type in Slack action configuration".to_owned());
+            }
+            if !set(&action.text) {
+                return Err("missing text in Slack action configuration".to_owned());
+            }
+            if !set(&action.url) && !set(&action.name) {
+                return Err("missing name or url in Slack action configuration".to_owned());
+            }
+            if action.confirm.as_ref().is_some_and(|c| !set(&c.text)) {
+                return Err("missing text in Slack confirmation configuration".to_owned());
+            }
+        }
+        // Where a token of its own is given, in `app_token` or in the header, no global one is looked for.
+        let own_header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
+        if own_header && (token.0 || token.1) {
+            return Err("http authorization can't be set when using Slack App tokens".to_owned());
+        }
+        if !(url.0 || url.1 || token.0 || token.1) {
+            if self.app_url.is_none() {
+                self.app_url.clone_from(&global.slack_app_url);
+            }
+            let global_token = secret(&global.slack_app_token) || set(&global.slack_app_token_file);
+            if global_token && !own_header {
+                self.app_token.clone_from(&global.slack_app_token);
+                self.app_token_file.clone_from(&global.slack_app_token_file);
+            } else if global.slack_api_url.is_some() || set(&global.slack_api_url_file) {
+                self.api_url.clone_from(&global.slack_api_url);
+                self.api_url_file.clone_from(&global.slack_api_url_file);
+            } else {
+                return Err("no Slack API URL nor App token set either inline or in a file".to_owned());
+            }
+        }
+        if self.update_message.is_some_and(|b| b.0)
+            && self.api_url.as_ref().is_some_and(|u| u.0.expose() != SLACK_POST_MESSAGE)
+        {
+            return Err(format!(
+                "update_message can only be used with bot tokens. api_url must be set to {SLACK_POST_MESSAGE}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+kind! { DiscordConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, webhook_url: Option<SecretUrl>,
+    webhook_url_file: File, content: Text, title: Text, message: Text, username: Text, avatar_url: Text,
+}}
+
+/// Kinds with a webhook URL, inline or in a file, and nothing global.
+fn webhook_url(url: &Option<SecretUrl>, file: &File) -> Result<(), String> {
+    match (url.is_some(), set(file)) {
+        (false, false) => Err("one of webhook_url or webhook_url_file must be configured".to_owned()),
+        (a, b) => one_way(a, b, "webhook_url & webhook_url_file"),
+    }
+}
+
+impl Kind for DiscordConfig {
+    const NAME: &'static str = "discord";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        webhook_url(&self.webhook_url, &self.webhook_url_file)
+    }
+}
+
+kind! { MsteamsConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, webhook_url: Option<SecretUrl>,
+    webhook_url_file: File, title: Text, summary: Text, text: Text,
+}}
+
+impl Kind for MsteamsConfig {
+    const NAME: &'static str = "msteams";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        webhook_url(&self.webhook_url, &self.webhook_url_file)
+    }
+}
+
+kind! { Msteamsv2Config {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, webhook_url: Option<SecretUrl>,
+    webhook_url_file: File, title: Text, text: Text,
+}}
+
+impl Kind for Msteamsv2Config {
+    const NAME: &'static str = "msteamsv2";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        webhook_url(&self.webhook_url, &self.webhook_url_file)
+    }
+}
+
+kind! { IncidentioConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, url: Option<SecretUrl>, url_file: File,
+    alert_source_token: Option<Secret>, alert_source_token_file: File, max_alerts: Option<u64>,
+    timeout: Option<Duration>,
+}}
+
+impl Kind for IncidentioConfig {
+    const NAME: &'static str = "incidentio";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        match (self.url.is_some(), set(&self.url_file)) {
+            (false, false) => return Err("one of url or url_file must be configured".to_owned()),
+            (a, b) => one_way(a, b, "url & url_file")?,
+        }
+        let token = (self.alert_source_token.is_some(), set(&self.alert_source_token_file));
+        one_way(token.0, token.1, "alert_source_token & alert_source_token_file")?;
+        let header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
+        match (token.0 || token.1, header) {
+            (true, true) => Err("cannot specify alert_source_token or alert_source_token_file when using \
+                                 http_config.authorization"
+                .to_owned()),
+            (false, false) => Err("at least one of alert_source_token, alert_source_token_file or \
+                                   http_config.authorization must be configured"
+                .to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+kind! { JiraConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<Url>, api_type: Text,
+    project: Text, summary: Option<JiraText>, description: Option<JiraText>, labels: List<String>,
+    priority: Text, issue_type: Text, resolve_transition: Text, reopen_transition: Text,
+    wont_fix_resolution: Text, reopen_duration: Option<Duration>, fields: Option<BTreeMap<String, IgnoredAny>>,
+}}
+
+/// A template, or one with more said about it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum JiraText {
+    Template(String),
+    Number(f64),
+    More(JiraField),
+}
+kind! { JiraField { template: Text, enable_update: Option<Bool>, } }
+
+impl Kind for JiraConfig {
+    const NAME: &'static str = "jira";
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        if !set(&self.project) {
+            return Err("missing project in jira_config".to_owned());
+        }
+        if !set(&self.issue_type) {
+            return Err("missing issue_type in jira_config".to_owned());
+        }
+        if !matches!(self.api_type.as_deref().unwrap_or("auto"), "auto" | "cloud" | "datacenter") {
+            return Err("unknown api_type on jira_config, must be cloud, datacenter or auto".to_owned());
+        }
+        if self.api_url.is_none() && global.jira_api_url.is_none() {
+            return Err("no global Jira Cloud URL set".to_owned());
+        }
+        Ok(())
+    }
+}
+
+kind! { MattermostConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, webhook_url: Option<SecretUrl>,
+    webhook_url_file: File, channel: Text, username: Text, text: Text, icon_url: Text, icon_emoji: Text,
+    attachments: List<MattermostAttachment>, r#type: Text, props: Option<MattermostProps>,
+    priority: Option<MattermostPriority>, fallback: Text, color: Text, pretext: Text, author_name: Text,
+    author_link: Text, author_icon: Text, title: Text, title_link: Text, fields: List<AttachmentField>,
+    thumb_url: Text, footer: Text, footer_icon: Text, image_url: Text,
+}}
+kind! { MattermostAttachment {
+    fallback: Text, color: Text, pretext: Text, text: Text, author_name: Text, author_link: Text,
+    author_icon: Text, title: Text, title_link: Text, fields: List<AttachmentField>, thumb_url: Text,
+    footer: Text, footer_icon: Text, image_url: Text,
+}}
+kind! { MattermostProps { card: Text, } }
+kind! { MattermostPriority { priority: Text, requested_ack: Option<Bool>, persistent_notifications: Option<Bool>, } }
+
+impl Kind for MattermostConfig {
+    const NAME: &'static str = "mattermost";
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        for field in self.fields.iter().flatten() {
+            if !set(&field.title) {
+                return Err("missing title in Mattermost field configuration".to_owned());
+            }
+            if !set(&field.value) {
+                return Err("missing value in Mattermost field configuration".to_owned());
+            }
+        }
+        let given = (self.webhook_url.is_some(), set(&self.webhook_url_file));
+        one_way(given.0, given.1, "webhook_url & webhook_url_file")?;
+        inherit(
+            (&mut self.webhook_url, &mut self.webhook_url_file),
+            (&global.mattermost_webhook_url, &global.mattermost_webhook_url_file),
+            given,
+            "missing webhook_url or webhook_url_file on mattermost_config",
+        )
+    }
+}
+
+kind! { OpsgenieConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_key: Option<Secret>,
+    api_key_file: File, api_url: Option<Url>, message: Text, description: Text, source: Text,
+    details: Option<BTreeMap<String, Text>>, entity: Text, responders: List<OpsgenieResponder>, actions: Text,
+    tags: Text, note: Text, priority: Text, update_alerts: Option<Bool>,
+}}
+kind! { OpsgenieResponder { id: Text, name: Text, username: Text, r#type: Text, } }
+
+impl Kind for OpsgenieConfig {
+    const NAME: &'static str = "opsgenie";
+    const MAY_BE_EMPTY: bool = true;
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let given = (secret(&self.api_key), set(&self.api_key_file));
+        one_way(given.0, given.1, "api_key & api_key_file")?;
+        for r in self.responders.iter().flatten() {
+            if !set(&r.id) && !set(&r.username) && !set(&r.name) {
+                return Err("opsGenieConfig responder has to have at least one of id, username or name \
+                            specified"
+                    .to_owned());
+            }
+            let kind = r.r#type.as_deref().unwrap_or_default();
+            let known = ["team", "teams", "user", "escalation", "schedule"];
+            if !kind.contains("{{") && !known.iter().any(|k| k.eq_ignore_ascii_case(kind)) {
+                return Err(format!(
+                    "opsGenieConfig responder type {kind:?} is not valid, valid types are {}",
+                    known.join(", ")
+                ));
+            }
+        }
+        inherit(
+            (&mut self.api_key, &mut self.api_key_file),
+            (&global.opsgenie_api_key, &global.opsgenie_api_key_file),
+            given,
+            "no global OpsGenie API Key set either inline or in a file",
+        )
+    }
+}
+
+kind! { PushoverConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, user_key: Option<Secret>,
+    user_key_file: File, token: Option<Secret>, token_file: File, title: Text, message: Text, url: Text,
+    url_title: Text, device: Text, sound: Text, priority: Text, retry: Option<GoDuration>,
+    expire: Option<GoDuration>, ttl: Option<GoDuration>, html: Option<Bool>, monospace: Option<Bool>,
+}}
+
+/// A duration as Go writes it, which only has to be one: `1h2m3.5s`.
+#[derive(Debug, Clone)]
+pub struct GoDuration(pub String);
+
+impl<'de> Deserialize<'de> for GoDuration {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let mut rest = text.trim_start_matches(['-', '+']);
+        let mut ok = !rest.is_empty();
+        while ok && !rest.is_empty() && rest != "0" {
+            let tail = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let number = &rest[..rest.len() - tail.len()];
+            let unit = ["ns", "us", "µs", "ms", "s", "m", "h"]
+                .into_iter()
+                .find(|u| tail.strip_prefix(u).is_some_and(|t| !t.starts_with(|c: char| c.is_alphabetic())));
+            ok = number.parse::<f64>().is_ok() && unit.is_some();
+            rest = &tail[unit.map_or(0, str::len)..];
+        }
+        if ok { Ok(Self(text)) } else { Err(serde::de::Error::custom(format!("invalid duration {text:?}"))) }
+    }
+}
+
+impl Kind for PushoverConfig {
+    const NAME: &'static str = "pushover";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        for (a, b, missing, both) in [
+            (
+                secret(&self.user_key),
+                set(&self.user_key_file),
+                "one of user_key or user_key_file must be configured",
+                "user_key & user_key_file",
+            ),
+            (
+                secret(&self.token),
+                set(&self.token_file),
+                "one of token or token_file must be configured",
+                "token & token_file",
+            ),
+        ] {
+            if !a && !b {
+                return Err(missing.to_owned());
+            }
+            one_way(a, b, both)?;
+        }
+        if self.html.is_some_and(|b| b.0) && self.monospace.is_some_and(|b| b.0) {
+            return Err("at most one of monospace & html must be configured".to_owned());
+        }
+        Ok(())
+    }
+}
+
+kind! { RocketchatConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<Url>, channel: Text,
+    token: Option<Secret>, token_file: File, token_id: Option<Secret>, token_id_file: File, color: Text,
+    title: Text, title_link: Text, text: Text, fields: List<AttachmentField>, short_fields: Option<Bool>,
+    emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
+    actions: List<RocketchatAction>,
+}}
+kind! { RocketchatAction { r#type: Text, text: Text, url: Text, msg: Text, } }
+
+impl Kind for RocketchatConfig {
+    const NAME: &'static str = "rocketchat";
+    const MAY_BE_EMPTY: bool = true;
+    const SEND_RESOLVED: bool = false;
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let token = (self.token.is_some(), set(&self.token_file));
+        let id = (self.token_id.is_some(), set(&self.token_id_file));
+        one_way(token.0, token.1, "token & token_file")?;
+        one_way(id.0, id.1, "token_id & token_id_file")?;
+        inherit(
+            (&mut self.token_id, &mut self.token_id_file),
+            (&global.rocketchat_token_id, &global.rocketchat_token_id_file),
+            id,
+            "no global Rocketchat TokenID set either inline or in a file",
+        )?;
+        inherit(
+            (&mut self.token, &mut self.token_file),
+            (&global.rocketchat_token, &global.rocketchat_token_file),
+            token,
+            "no global Rocketchat Token set either inline or in a file",
+        )
+    }
+}
+
+kind! { SnsConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Text, sigv4: Option<Sigv4>,
+    topic_arn: Text, phone_number: Text, target_arn: Text, subject: Text, message: Text,
+    attributes: Option<BTreeMap<String, Text>>, use_aws_http_client: Option<Bool>,
+}}
+kind! { Sigv4 {
+    region: Text, access_key: Text, secret_key: Option<Secret>, profile: Text, role_arn: Text,
+    external_id: Text, use_fips_sts_endpoint: Option<Bool>, service_name: Text,
+}}
+
+impl Kind for SnsConfig {
+    const NAME: &'static str = "sns";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        let targets = [&self.target_arn, &self.topic_arn, &self.phone_number];
+        // Two are refused; Alertmanager takes all three at once, and so does this.
+        if targets.into_iter().filter(|t| set(t)).count() % 2 == 0 {
+            return Err(
+                "must provide either a Target ARN, Topic ARN, or Phone Number for SNS config".to_owned()
+            );
+        }
+        match &self.sigv4 {
+            Some(s) if set(&s.access_key) != secret(&s.secret_key) => {
+                Err("must provide a AWS SigV4 Access key and Secret Key if credentials are specified in the SigV4 \
+                     config"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+kind! { TelegramConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<Url>,
+    bot_token: Option<Secret>, bot_token_file: File, chat_id: Option<i64>, chat_id_file: File,
+    message_thread_id: Option<i64>, message: Text, disable_notifications: Option<Bool>, parse_mode: Text,
+}}
+
+impl Kind for TelegramConfig {
+    const NAME: &'static str = "telegram";
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let token = (secret(&self.bot_token), set(&self.bot_token_file));
+        one_way(token.0, token.1, "bot_token & bot_token_file")?;
+        let chat = (self.chat_id.is_some_and(|id| id != 0), set(&self.chat_id_file));
+        if !chat.0 && !chat.1 {
+            return Err("missing chat_id or chat_id_file on telegram_config".to_owned());
+        }
+        one_way(chat.0, chat.1, "chat_id & chat_id_file")?;
+        let mode = self.parse_mode.as_deref().unwrap_or_default();
+        if !matches!(mode, "" | "Markdown" | "MarkdownV2" | "HTML") {
+            return Err(
+                "unknown parse_mode on telegram_config, must be Markdown, MarkdownV2, HTML or empty string"
+                    .to_owned(),
+            );
+        }
+        inherit(
+            (&mut self.bot_token, &mut self.bot_token_file),
+            (&global.telegram_bot_token, &global.telegram_bot_token_file),
+            token,
+            "missing bot_token or bot_token_file on telegram_config",
+        )
+    }
+}
+
+kind! { VictoropsConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_key: Option<Secret>,
+    api_key_file: File, api_url: Option<Url>, routing_key: Text, message_type: Text, state_message: Text,
+    entity_display_name: Text, monitoring_tool: Text, custom_fields: Option<BTreeMap<String, Text>>,
+}}
+
+impl Kind for VictoropsConfig {
+    const NAME: &'static str = "victorops";
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        if !set(&self.routing_key) {
+            return Err("missing Routing key in VictorOps config".to_owned());
+        }
+        let given = (secret(&self.api_key), set(&self.api_key_file));
+        one_way(given.0, given.1, "api_key & api_key_file")?;
+        const FIXED: [&str; 6] = [
+            "routing_key",
+            "message_type",
+            "state_message",
+            "entity_display_name",
+            "monitoring_tool",
+            "entity_id",
+        ];
+        for name in self.custom_fields.iter().flat_map(BTreeMap::keys) {
+            if FIXED.contains(&name.as_str()) || name == "entity_state" {
+                return Err(format!(
+                    "victorOps config contains custom field {name} which cannot be used as it conflicts with the \
+                     fixed/static fields"
+                ));
+            }
+        }
+        inherit(
+            (&mut self.api_key, &mut self.api_key_file),
+            (&global.victorops_api_key, &global.victorops_api_key_file),
+            given,
+            "no global VictorOps API Key set",
+        )
+    }
+}
+
+kind! { WebexConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<Url>, message: Text,
+    room_id: Text,
+}}
+
+impl Kind for WebexConfig {
+    const NAME: &'static str = "webex";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        if !set(&self.room_id) {
+            return Err("missing room_id on webex_config".to_owned());
+        }
+        if self.http_config.as_ref().is_none_or(|h| h.authorization.is_none()) {
+            return Err("missing webex_configs.http_config.authorization".to_owned());
+        }
+        Ok(())
+    }
+}
+
+kind! { WechatConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_secret: Option<Secret>,
+    api_secret_file: File, corp_id: Text, message: Text, api_url: Option<Url>, to_user: Text, to_party: Text,
+    to_tag: Text, agent_id: Text, message_type: Text,
+}}
+
+impl Kind for WechatConfig {
+    const NAME: &'static str = "wechat";
+    const MAY_BE_EMPTY: bool = true;
+    const SEND_RESOLVED: bool = false;
+    common!(http);
+
+    fn check(&mut self, global: &Global) -> Result<(), String> {
+        let kind = self.message_type.as_deref().unwrap_or("text");
+        if !matches!(kind, "" | "text" | "markdown") {
+            return Err(format!(
+                "weChat message type {kind:?} does not match valid options ^(text|markdown)$"
+            ));
+        }
+        let given = (secret(&self.api_secret), set(&self.api_secret_file));
+        one_way(given.0, given.1, "api_secret & api_secret_file")?;
+        inherit(
+            (&mut self.api_secret, &mut self.api_secret_file),
+            (&global.wechat_api_secret, &global.wechat_api_secret_file),
+            given,
+            "no global Wechat Api Secret set either inline or in a file",
+        )?;
+        if !set(&self.corp_id) && !set(&global.wechat_api_corp_id) {
+            return Err("no global Wechat CorpID set".to_owned());
+        }
+        Ok(())
+    }
+}
+
+kind! {
+    /// Beyond Alertmanager's kinds: alerts are passed on to an Alertmanager, or another sideband, by `/api/v2`.
+    AlertmanagerConfig {
+    send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, url: Option<Url>,
+    timeout: Option<Duration>,
+}}
+
+impl Kind for AlertmanagerConfig {
+    const NAME: &'static str = "alertmanager";
+    common!(http);
+
+    fn check(&mut self, _: &Global) -> Result<(), String> {
+        if self.url.is_none() { Err("missing url in alertmanager config".to_owned()) } else { Ok(()) }
+    }
+}

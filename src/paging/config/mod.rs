@@ -1,0 +1,15 @@
+//! The paging file: a superset of Alertmanager's.
+
+mod check;
+mod file;
+mod kinds;
+mod people;
+mod scalar;
+
+pub use check::{Integration, IntegrationConfig, PagingConfig, Receiver};
+pub use file::{
+    File, Global, InhibitConfig, LayerConfig, NamedIntervals, OverrideConfig, RouteConfig, ScheduleConfig,
+};
+pub use kinds::*;
+pub use people::{AckSettings, Heartbeat, Policy, ReopenOn, Severities, Step, Target, User};
+pub use scalar::{Bool, HostPort, MatcherList, SecretUrl, Url, check_url};
