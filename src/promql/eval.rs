@@ -6,6 +6,7 @@ use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
+use super::range::Bounds;
 use super::annotations::Notes;
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
@@ -271,9 +272,12 @@ impl<'a> Evaluator<'a> {
 
     fn absent_over_time(&mut self, c: &Call, grid: Grid) -> Result<Table, EvalError> {
         let mut seen = vec![false; grid.count];
-        self.windows_of(&c.args[0], grid, &mut |_, _, samples, windows| {
-            for (i, window) in windows.iter(samples).enumerate() {
-                seen[i] |= !window.samples.is_empty();
+        let mut bounds = Bounds::default();
+        self.windows_of(&c.args[0], grid, &mut |_, _, points, windows| {
+            if bounds.fit(points.t, windows) {
+                for (seen, (from, to)) in seen.iter_mut().zip(&bounds.ends) {
+                    *seen |= from < to;
+                }
             }
             Ok(())
         })?;

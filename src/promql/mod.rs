@@ -43,7 +43,7 @@ pub use error::{EvalError, ParseError, ParseErrors};
 pub use functions::{FunctionId, Signature};
 pub use parser::{MAX_DEPTH, MAX_LENGTH, parse, parse_selector};
 pub(crate) use parser::parse_selector_labels;
-pub use source::{SeriesSet, Source};
+pub use source::{Each, SeriesSet, Source};
 pub use token::{AggregateOp, Op, Span};
 pub use types::ValueType;
 pub use value::{QueryOutput, Value, VectorSample};
