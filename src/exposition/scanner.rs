@@ -177,6 +177,18 @@ impl<'a> Scanner<'a> {
         self.kind
     }
 
+    /// The line of the entry given last, without its line break.
+    pub fn last_line(&self) -> &'a [u8] {
+        let bytes = self.lexer.bytes;
+        let line = bytes.get(self.line_start..self.lexer.end.min(bytes.len())).unwrap_or_default();
+        line.strip_suffix(b"\n").unwrap_or_default()
+    }
+
+    /// Takes the place of a TYPE line that was stepped over as known.
+    pub fn set_kind(&mut self, kind: MetricType) {
+        self.kind = kind;
+    }
+
     pub(super) fn format(&self) -> Format {
         self.format
     }
