@@ -50,14 +50,14 @@ pub fn rules(files: &[PathBuf], lint: bool) -> ExitCode {
                 continue;
             }
         };
-        match rules::file::parse(path, &text) {
+        match rules::file::parse(path, &text, rules::file::Options::default()) {
             Ok(file) => {
-                let findings = if lint { rules::lint::lint(&file) } else { Vec::new() };
+                let findings = if lint { rules::check::lint(&file) } else { Vec::new() };
                 for finding in &findings {
                     println!("LINT: {finding}");
                 }
                 found |= !findings.is_empty();
-                println!("{}: SUCCESS: {} rules found", path.display(), file.rule_count());
+                println!("{}: SUCCESS: {} rules found", path.display(), file.groups.iter().map(|g| g.rules.len()).sum::<usize>());
             }
             Err(errors) => {
                 failed = true;
