@@ -51,14 +51,18 @@ pub struct Loaded {
     pub shown: String,
     /// What was read, to know when it changes.
     pub inputs: Inputs,
-    /// Files named in places where only running needs them (certificates, passwords, targets).
+    /// Rule and scrape files that are named and do not exist: not for running.
+    pub missing: Vec<FileError>,
+    /// Files that requests need (certificates, passwords).
     files_named: Vec<PathBuf>,
 }
 
 impl Loaded {
-    /// Named files that do not exist.
-    pub fn missing_files(&self) -> Vec<String> {
-        self.files_named.iter().filter(|f| !f.exists()).map(|f| f.display().to_string()).collect()
+    /// Everything named that does not exist, the files that only requests need too.
+    pub fn missing_files(&self) -> Vec<FileError> {
+        let gone = self.files_named.iter().filter(|f| !f.exists());
+        let gone = gone.map(|f| FileError::whole(f, "does not exist"));
+        self.missing.iter().cloned().chain(gone).collect()
     }
 
     /// One line for a person.
@@ -71,6 +75,18 @@ impl Loaded {
         };
         format!("{} scrape jobs, {rules} rules in {} files, {paging}", c.scrape_jobs.len(), c.rule_files.len())
     }
+}
+
+/// As [`load`], for running: also refused when a rule or scrape file does not exist, or when a route
+/// reaches a receiver that cannot be sent to.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_run(path: &Path) -> Result<Loaded, Vec<FileError>> {
+    let loaded = load(path)?;
+    let unsendable = loaded.config.paging.iter().flat_map(|p| &p.unsendable);
+    let errors: Vec<FileError> = loaded.missing.iter().chain(unsendable).cloned().collect();
+    if errors.is_empty() { Ok(loaded) } else { Err(errors) }
 }
 
 /// Reads the configuration file and every file that it names.
@@ -93,7 +109,7 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
     let file = documents.into_iter().next().unwrap_or_default();
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut loader =
-        Loader { path, base, inputs, errors: Vec::new(), warnings: Vec::new(), files_named: Vec::new() };
+        Loader { path, base, inputs, errors: Vec::new(), warnings: Vec::new(), missing: Vec::new(), files_named: Vec::new() };
     let config = loader.load(file);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
@@ -103,6 +119,7 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
         warnings: loader.warnings,
         shown: redact::redact(text),
         inputs: loader.inputs,
+        missing: loader.missing,
         files_named: loader.files_named,
     })
 }
@@ -114,6 +131,7 @@ struct Loader<'a> {
     inputs: Inputs,
     errors: Vec<FileError>,
     warnings: Vec<String>,
+    missing: Vec<FileError>,
     files_named: Vec<PathBuf>,
 }
 
@@ -221,7 +239,8 @@ impl Loader<'_> {
         defaults.metric_name_escaping_scheme.clone_from(&g.metric_name_escaping_scheme);
         defaults.extra_scrape_metrics = g.extra_scrape_metrics.unwrap_or_default();
         // The schemes are checked by resolving a job that sets nothing, as every job inherits them.
-        if let Err(e) = ScrapeConfig::named("global").resolve(&defaults, &self.base) {
+        let plain = yaml::parse::<ScrapeConfig>(self.path, "job_name: global");
+        if let Some(Err(e)) = plain.ok().map(|plain| plain.resolve(&defaults, &self.base)) {
             self.at(place, e.message.replace(" for scrape config with job name \"global\"", ""));
         }
         defaults
@@ -287,7 +306,7 @@ impl Loader<'_> {
             };
             match config.value.resolve(defaults, &self.base) {
                 Ok(job) if seen.insert(job.name.clone()) => {
-                    self.files_named.extend(job.http.files().map(|f| self.base.join(f)));
+                    self.files_named.extend(job.http.files().into_iter().map(|f| self.base.join(f)));
                     jobs.push(job);
                 }
                 Ok(job) => {
@@ -308,7 +327,14 @@ impl Loader<'_> {
     /// The files that a pattern names; a pattern that cannot be is an error at its place.
     fn expand(&mut self, pattern: &Spanned<String>, what: &str) -> Vec<PathBuf> {
         match self.inputs.expand(&self.base.join(&pattern.value)) {
-            Ok(files) => files,
+            Ok(files) => {
+                let (here, gone): (Vec<_>, Vec<_>) = files.into_iter().partition(|f| f.exists());
+                for file in gone {
+                    let message = format!("{}: no such file", file.display());
+                    self.missing.push(FileError::at(self.path, pattern, message));
+                }
+                here
+            }
             Err(e) => {
                 self.at(pattern, format!("{what} {:?}: {e}", pattern.value));
                 Vec::new()
@@ -347,7 +373,7 @@ impl Loader<'_> {
             self.at(&alerting, e);
         }
         for alertmanager in &alerting.value.alertmanagers {
-            self.files_named.extend(alertmanager.http_client().files().map(|f| self.base.join(f)));
+            self.files_named.extend(alertmanager.http_client().files().into_iter().map(|f| self.base.join(f)));
         }
         alerting.value
     }
