@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+use crate::model::Duration;
+use crate::telemetry::{LogFormat, LogLevel};
 
 /// Scrapes an application and its host, evaluates Prometheus rules and sigma bands, and pages people.
 #[derive(Debug, Parser)]
@@ -98,13 +101,6 @@ pub enum DbCommand {
     },
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum LogFormat {
-    Logfmt,
-    Json,
-}
-
 #[derive(Debug, Clone, Args)]
 pub struct RunFlags {
     /// Configuration file
@@ -127,23 +123,23 @@ pub struct RunFlags {
     pub storage_path: PathBuf,
     /// How long samples are kept, e.g. 6h, 15d [default: 15d]
     #[arg(long = "storage.retention.time", visible_alias = "storage.tsdb.retention.time", value_name = "DURATION")]
-    pub retention_time: Option<crate::model::Duration>,
+    pub retention_time: Option<Duration>,
     /// How many bytes of samples are kept, e.g. 512MB [default: no limit]
     #[arg(long = "storage.retention.size", visible_alias = "storage.tsdb.retention.size", value_name = "BYTES")]
     pub retention_size: Option<String>,
     /// How far back an instant query looks for a sample
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m")]
-    pub lookback_delta: crate::model::Duration,
+    pub lookback_delta: Duration,
     /// How long a query may take
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m")]
-    pub query_timeout: crate::model::Duration,
+    pub query_timeout: Duration,
     /// How many samples a query may load
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
     pub max_samples: usize,
     /// Lowest level that is logged
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = ["debug", "info", "warn", "error"])]
-    pub log_level: String,
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: LogLevel,
     /// Format of the log
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", value_enum)]
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 }

@@ -205,10 +205,9 @@ impl Unit for DayOfMonth {
         if begin < 0 && end > 0 && begin != -31 {
             return Err("end day must be negative if start day is negative".to_owned());
         }
-        // Where the one end is counted from the end of the month, only what fails in every month is refused.
-        let longest = |n: i32| if n < 0 { 31 + n + 1 } else { n };
-        let shortest = |n: i32| if n < 0 { 28 + n + 1 } else { n };
-        if (begin < 0) == (end < 0) && begin > end || shortest(begin).min(longest(begin)) > longest(end) {
+        // An end counted from the end of the month must not come first in the shortest month.
+        let shortest = if end < 0 && begin > 0 { 28 + end + 1 } else { end };
+        if begin > shortest {
             return Err(format!("end day {end} is always before start day {begin}"));
         }
         Ok(())

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::{Alert, Labels, Timestamp};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
-use crate::scrape::relabel;
+use crate::scrape::relabel::{RelabelRule, relabel};
 
 use super::config::AlertingConfig;
 
@@ -67,7 +67,7 @@ struct Peer {
 pub struct AlertmanagerSender {
     peers: Vec<Arc<Peer>>,
     tasks: Vec<JoinHandle<()>>,
-    relabel: Vec<relabel::RelabelConfig>,
+    rules: Vec<RelabelRule>,
     external_labels: Labels,
 }
 
@@ -96,7 +96,7 @@ impl AlertmanagerSender {
             }
         }
         let tasks = peers.iter().cloned().map(|peer| tokio::spawn(peer.run())).collect();
-        Ok(Self { peers, tasks, relabel: config.alert_relabel_configs.clone(), external_labels })
+        Ok(Self { peers, tasks, rules: config.relabel_rules().map_err(NetError::Config)?, external_labels })
     }
 
     /// Is there anybody to send to?
@@ -124,7 +124,7 @@ impl AlertmanagerSender {
                 labels.set(name, value);
             }
         }
-        relabel::process(&mut labels, &self.relabel).then(|| Alert { labels: labels.build(), ..alert.clone() })
+        relabel(&labels.build(), &self.rules).map(|labels| Alert { labels, ..alert.clone() })
     }
 }
 

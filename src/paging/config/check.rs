@@ -144,8 +144,14 @@ impl Check<'_> {
         self.errors.append(&mut errors);
         let mut inhibit_rules = Vec::new();
         for rule in &file.inhibit_rules {
-            for name in rule.value.source_match.keys().chain(rule.value.target_match.keys()) {
-                self.legacy_name(rule, name);
+            let r = &rule.value;
+            for pairs in [&r.source_match, &r.source_match_re, &r.target_match, &r.target_match_re] {
+                for name in pairs.keys() {
+                    self.legacy_name(rule, name);
+                }
+            }
+            if r.equal.iter().any(String::is_empty) {
+                self.at(rule, "invalid label name \"\" in equal list");
             }
             self.nulls(rule, &rule.value.source_match_re);
             self.nulls(rule, &rule.value.target_match_re);
@@ -249,12 +255,12 @@ impl Check<'_> {
                 "wechat_api_secret & wechat_api_secret_file",
             ),
             (
-                secret(&g.rocketchat_token),
+                g.rocketchat_token.is_some(),
                 text(&g.rocketchat_token_file),
                 "rocketchat_token & rocketchat_token_file",
             ),
             (
-                secret(&g.rocketchat_token_id),
+                g.rocketchat_token_id.is_some(),
                 text(&g.rocketchat_token_id_file),
                 "rocketchat_token_id & rocketchat_token_id_file",
             ),
@@ -269,8 +275,14 @@ impl Check<'_> {
                 self.whole(e);
             }
         }
-        if g.resolve_timeout.is_some_and(Duration::is_zero) {
-            self.whole("resolve_timeout cannot be zero");
+        let app_url = g.slack_app_url.as_ref().map_or(SLACK_POST_MESSAGE, |u| u.0.as_str());
+        if (secret(&g.slack_app_token) || text(&g.slack_app_token_file))
+            && g.slack_api_url.as_ref().is_some_and(|u| u.0.expose() != app_url)
+        {
+            self.whole(
+                "at most one of slack_app_token/slack_app_token_file & slack_api_url/slack_api_url_file must be \
+                 configured",
+            );
         }
         if let Some(http) = &g.http_config
             && let Err(e) = http.validate()
@@ -295,9 +307,6 @@ impl Check<'_> {
                         name.value
                     ),
                 );
-            }
-            if r.labels.keys().any(String::is_empty) {
-                self.at(name, "invalid label name \"\" in receiver labels");
             }
             let receiver = Receiver {
                 name: name.value.clone(),
@@ -345,7 +354,7 @@ impl Check<'_> {
         out
     }
 
-    fn kind<K: Kind + Clone>(
+    fn kind<K: Kind + Clone + Default>(
         &mut self,
         entries: &Entries<K>,
         global: &Global,
@@ -353,7 +362,8 @@ impl Check<'_> {
         wrap: impl Fn(K) -> IntegrationConfig,
     ) {
         for (index, entry) in entries.iter().flatten().enumerate() {
-            let Some(mut config) = entry.value.clone() else {
+            let empty = if K::MAY_BE_EMPTY { Some(K::default()) } else { None };
+            let Some(mut config) = entry.value.clone().or(empty) else {
                 self.at(entry, format!("missing {} config", K::NAME));
                 continue;
             };
@@ -453,11 +463,11 @@ impl Check<'_> {
                 if r.group_by.as_ref().is_some_and(|all| all.len() > 1) {
                     self.at(near, "cannot have wildcard group_by (`...`) and other labels at the same time");
                 }
-            } else if !is_legacy_label_name(name) {
+            } else if !is_label_name(name) {
                 self.at(near, format!("invalid label name {name:?} in group_by list"));
             }
         }
-        for name in r.labels.keys().filter(|n| !is_legacy_label_name(n)) {
+        for name in r.labels.keys().filter(|n| !is_label_name(n)) {
             self.at(near, format!("invalid label name {name:?} in route labels"));
         }
         for name in r.equal.keys().chain(r.regex.keys()) {
@@ -497,6 +507,11 @@ impl Check<'_> {
             self.at(near, format!("invalid regexp value for {name:?}"));
         }
     }
+}
+
+/// Any name of a label that begins like one: what begins with a sign is taken for a slip.
+fn is_label_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 /// The HTTP client of an integration: its own, or the global one; of the global one an own client that

@@ -38,6 +38,8 @@ pub trait Kind {
     const NAME: &'static str;
     /// Is a resolved group told of when the file does not say?
     const SEND_RESOLVED: bool = true;
+    /// May the entry be empty (everything can come from the global section)?
+    const MAY_BE_EMPTY: bool = false;
 
     fn send_resolved(&self) -> Option<Bool>;
     fn http_config(&mut self) -> Option<&mut Option<HttpClientConfig>>;
@@ -108,7 +110,7 @@ impl Kind for WebhookConfig {
     common!(http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
-        match (&self.url, set(&self.url_file)) {
+        match (self.url.as_ref().filter(|u| !u.is_empty()), set(&self.url_file)) {
             (None, false) => return Err("one of url or url_file must be configured".to_owned()),
             (Some(_), true) => return Err("at most one of url & url_file must be configured".to_owned()),
             (Some(url), false) if !url.expose().contains("{{") => {
@@ -146,15 +148,10 @@ impl Kind for EmailConfig {
                 return Err(format!("duplicate header {name:?} in email config"));
             }
         }
-        one_way(
-            secret(&self.auth_password),
-            set(&self.auth_password_file),
-            "auth_password & auth_password_file",
-        )?;
-        one_way(secret(&self.auth_secret), set(&self.auth_secret_file), "auth_secret & auth_secret_file")?;
-        let by = self.threading.as_ref().and_then(|t| t.thread_by_date.as_deref()).unwrap_or("daily");
-        if !matches!(by, "daily" | "none" | "") {
-            return Err(format!("invalid value for thread_by_date: {by}"));
+        if let Some(threading) = self.threading.as_ref().filter(|t| t.enabled.is_some_and(|b| b.0))
+            && !matches!(threading.thread_by_date.as_deref(), Some("daily" | "none"))
+        {
+            return Err("threading.thread_by_date must be either 'none' or 'daily'".to_owned());
         }
         if self.smarthost.as_ref().is_none_or(|h| h.port.is_empty()) {
             self.smarthost = Some(
@@ -256,6 +253,7 @@ pub const SLACK_POST_MESSAGE: &str = "https://slack.com/api/chat.postMessage";
 
 impl Kind for SlackConfig {
     const NAME: &'static str = "slack";
+    const MAY_BE_EMPTY: bool = true;
     const SEND_RESOLVED: bool = false;
     common!(http);
 
@@ -289,6 +287,9 @@ impl Kind for SlackConfig {
         }
         // Where a token of its own is given, in `app_token` or in the header, no global one is looked for.
         let own_header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
+        if own_header && (token.0 || token.1) {
+            return Err("http authorization can't be set when using Slack App tokens".to_owned());
+        }
         if !(url.0 || url.1 || token.0 || token.1) {
             if self.app_url.is_none() {
                 self.app_url.clone_from(&global.slack_app_url);
@@ -300,7 +301,7 @@ impl Kind for SlackConfig {
             } else if global.slack_api_url.is_some() || set(&global.slack_api_url_file) {
                 self.api_url.clone_from(&global.slack_api_url);
                 self.api_url_file.clone_from(&global.slack_api_url_file);
-            } else if !own_header || self.app_url.is_none() {
+            } else {
                 return Err("no Slack API URL nor App token set either inline or in a file".to_owned());
             }
         }
@@ -380,7 +381,7 @@ impl Kind for IncidentioConfig {
             (false, false) => return Err("one of url or url_file must be configured".to_owned()),
             (a, b) => one_way(a, b, "url & url_file")?,
         }
-        let token = (secret(&self.alert_source_token), set(&self.alert_source_token_file));
+        let token = (self.alert_source_token.is_some(), set(&self.alert_source_token_file));
         one_way(token.0, token.1, "alert_source_token & alert_source_token_file")?;
         let header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
         match (token.0 || token.1, header) {
@@ -399,7 +400,7 @@ kind! { JiraConfig {
     send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<Url>, api_type: Text,
     project: Text, summary: Option<JiraText>, description: Option<JiraText>, labels: List<String>,
     priority: Text, issue_type: Text, resolve_transition: Text, reopen_transition: Text,
-    wont_fix_resolution: Text, reopen_duration: Option<Duration>, fields: Option<IgnoredAny>,
+    wont_fix_resolution: Text, reopen_duration: Option<Duration>, fields: Option<BTreeMap<String, IgnoredAny>>,
 }}
 
 /// A template, or one with more said about it.
@@ -407,6 +408,7 @@ kind! { JiraConfig {
 #[serde(untagged)]
 pub enum JiraText {
     Template(String),
+    Number(f64),
     More(JiraField),
 }
 kind! { JiraField { template: Text, enable_update: Option<Bool>, } }
@@ -453,6 +455,14 @@ impl Kind for MattermostConfig {
     common!(http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
+        for field in self.fields.iter().flatten() {
+            if !set(&field.title) {
+                return Err("missing title in Mattermost field configuration".to_owned());
+            }
+            if !set(&field.value) {
+                return Err("missing value in Mattermost field configuration".to_owned());
+            }
+        }
         let given = (self.webhook_url.is_some(), set(&self.webhook_url_file));
         one_way(given.0, given.1, "webhook_url & webhook_url_file")?;
         inherit(
@@ -474,6 +484,7 @@ kind! { OpsgenieResponder { id: Text, name: Text, username: Text, r#type: Text, 
 
 impl Kind for OpsgenieConfig {
     const NAME: &'static str = "opsgenie";
+    const MAY_BE_EMPTY: bool = true;
     common!(http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
@@ -510,8 +521,27 @@ kind! { PushoverConfig {
     expire: Option<GoDuration>, ttl: Option<GoDuration>, html: Option<Bool>, monospace: Option<Bool>,
 }}
 
-/// A duration that only has to be one.
-pub type GoDuration = String;
+/// A duration as Go writes it, which only has to be one: `1h2m3.5s`.
+#[derive(Debug, Clone)]
+pub struct GoDuration(pub String);
+
+impl<'de> Deserialize<'de> for GoDuration {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let mut rest = text.trim_start_matches(['-', '+']);
+        let mut ok = !rest.is_empty();
+        while ok && !rest.is_empty() && rest != "0" {
+            let tail = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let number = &rest[..rest.len() - tail.len()];
+            let unit = ["ns", "us", "µs", "ms", "s", "m", "h"]
+                .into_iter()
+                .find(|u| tail.strip_prefix(u).is_some_and(|t| !t.starts_with(|c: char| c.is_alphabetic())));
+            ok = number.parse::<f64>().is_ok() && unit.is_some();
+            rest = &tail[unit.map_or(0, str::len)..];
+        }
+        if ok { Ok(Self(text)) } else { Err(serde::de::Error::custom(format!("invalid duration {text:?}"))) }
+    }
+}
 
 impl Kind for PushoverConfig {
     const NAME: &'static str = "pushover";
@@ -555,12 +585,13 @@ kind! { RocketchatAction { r#type: Text, text: Text, url: Text, msg: Text, } }
 
 impl Kind for RocketchatConfig {
     const NAME: &'static str = "rocketchat";
+    const MAY_BE_EMPTY: bool = true;
     const SEND_RESOLVED: bool = false;
     common!(http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
-        let token = (secret(&self.token), set(&self.token_file));
-        let id = (secret(&self.token_id), set(&self.token_id_file));
+        let token = (self.token.is_some(), set(&self.token_file));
+        let id = (self.token_id.is_some(), set(&self.token_id_file));
         one_way(token.0, token.1, "token & token_file")?;
         one_way(id.0, id.1, "token_id & token_id_file")?;
         inherit(
@@ -594,7 +625,8 @@ impl Kind for SnsConfig {
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         let targets = [&self.target_arn, &self.topic_arn, &self.phone_number];
-        if targets.into_iter().filter(|t| set(t)).count() != 1 {
+        // Two are refused; Alertmanager takes all three at once, and so does this.
+        if targets.into_iter().filter(|t| set(t)).count() % 2 == 0 {
             return Err(
                 "must provide either a Target ARN, Topic ARN, or Phone Number for SNS config".to_owned()
             );
@@ -713,6 +745,7 @@ kind! { WechatConfig {
 
 impl Kind for WechatConfig {
     const NAME: &'static str = "wechat";
+    const MAY_BE_EMPTY: bool = true;
     const SEND_RESOLVED: bool = false;
     common!(http);
 

@@ -169,9 +169,9 @@ pub struct MatcherList {
 
 impl<'de> Deserialize<'de> for MatcherList {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let texts = Option::<Vec<String>>::deserialize(d)?.unwrap_or_default();
+        let texts = Option::<Vec<Option<String>>>::deserialize(d)?.unwrap_or_default();
         let mut list = Self::default();
-        for text in texts {
+        for text in texts.into_iter().flatten() {
             let parsed = matcher::parse(&text).map_err(de::Error::custom)?;
             list.matchers.extend(parsed.matchers);
             list.warnings.extend(parsed.warning);
