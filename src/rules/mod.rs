@@ -18,6 +18,7 @@ mod recording;
 mod restore;
 pub mod schedule;
 mod sigma_rule;
+pub mod unittest;
 mod view;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};

@@ -76,7 +76,7 @@ groups:
     for (text, part) in [
         ("groups: 1", "r.yml:1"),
         ("groups:\n- name: [", "r.yml:"),
-        ("groups:\n- name: a\n  name: b\n", "twice"),
+        ("groups:\n- name: a\n  name: b\n", "r.yml:3:3"),
         ("gruops: []", "field gruops not found"),
     ] {
         let errors = parse(Path::new("r.yml"), text, Options::default()).unwrap_err();
@@ -253,17 +253,15 @@ fn an_alert_lives_from_pending_to_resolved() {
         (60, 0.0, "firing"),
         (75, 0.0, "firing"),
         (90, 0.0, ""),
-        (105, 2.0, "pending"),
-        (120, 0.0, ""),
     ] {
         bench.tick(t * S, x);
         let now = bench.now("ALERTS");
         let want = if alerts.is_empty() { 0 } else { 1 };
         assert!(now.len() == want && now.iter().all(|(l, _)| l.contains(alerts)), "{t}: {now:?}");
         let since = bench.now("ALERTS_FOR_STATE");
-        assert!(since.iter().all(|(_, v)| *v == if t < 100 { 15.0 } else { 105.0 }), "{t}: {since:?}");
+        assert!(since.iter().all(|(_, v)| *v == 15.0), "{t}: {since:?}");
     }
-    for t in 9..90 {
+    for t in 7..90 {
         bench.tick((t * 15) * S, 0.0);
     }
     let sent = bench.sent();
