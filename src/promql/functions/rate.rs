@@ -100,12 +100,7 @@ struct Points<'s> {
 
 /// The values at a window's edges: of the last sample before (anchored), or on the line between the
 /// neighbours (smoothed).
-fn edges<'s>(
-    all: &'s [Sample],
-    w: &Window<'_>,
-    windows: &Windows,
-    is_counter: bool,
-) -> Option<Points<'s>> {
+fn edges<'s>(all: &'s [Sample], w: &Window<'_>, windows: &Windows, is_counter: bool) -> Option<Points<'s>> {
     let smoothed = windows.extension == Extension::Smoothed;
     let lookback = windows.lookback;
     // Only what an independent look from this window could see.
@@ -174,11 +169,8 @@ impl Points<'_> {
         let mut before = self.left;
         let mut n = 0.0;
         for v in self.values() {
-            let counts = if id == F::Resets {
-                v < before
-            } else {
-                v != before && !(v.is_nan() && before.is_nan())
-            };
+            let counts =
+                if id == F::Resets { v < before } else { v != before && !(v.is_nan() && before.is_nan()) };
             n += f64::from(u8::from(counts));
             before = v;
         }
