@@ -138,10 +138,7 @@ impl Parser<'_> {
                 self.take();
                 let inner = self.duration(0)?;
                 let close = self.expect(Kind::RightParen)?;
-                Ok(DurationExpr {
-                    kind: DurationKind::Paren(Box::new(inner)),
-                    span: token.span.to(close.span),
-                })
+                Ok(DurationExpr { kind: DurationKind::Paren(Box::new(inner)), span: token.span.to(close.span) })
             }
             _ => Err(Stop::Unexpected),
         }

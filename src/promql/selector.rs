@@ -117,7 +117,9 @@ impl Evaluator<'_> {
     /// `smoothed`: on the straight line between the samples before and after each step.
     fn smoothed_selector(&mut self, s: &Selector, grid: Grid, sink: Sink<'_>) -> Result<(), EvalError> {
         if s.extension == Extension::Anchored {
-            return Err(EvalError::failed("anchored modifier can only be used with range vector selectors"));
+            return Err(EvalError::failed(
+                "anchored modifier can only be used with range vector selectors",
+            ));
         }
         let shifted = grid.shifted(self.asked.resolve(&s.shift)?);
         let lookback = self.options.lookback_ms;

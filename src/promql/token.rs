@@ -163,7 +163,12 @@ impl AggregateOp {
     pub fn has_param(self) -> bool {
         matches!(
             self,
-            Self::Bottomk | Self::CountValues | Self::Limitk | Self::LimitRatio | Self::Quantile | Self::Topk
+            Self::Bottomk
+                | Self::CountValues
+                | Self::Limitk
+                | Self::LimitRatio
+                | Self::Quantile
+                | Self::Topk
         )
     }
 

@@ -148,7 +148,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
         "judge: mean 1h\npage_budget: 2 per 30d\nbands: [{sigma: 3, gate: novelty}]",
         "baseline: {model: seasonal, window: 28d, seasonality: [1d, 1w]}\nbands: [{sigma: 3}]",
     ] {
-        assert_eq!(config(text).errors(), [], "{text}");
+        assert!(config(text).errors().is_empty(), "{text}");
     }
 }
 
