@@ -22,7 +22,7 @@ use crate::paging::silence::{Compiled, Silence, SilenceError};
 pub use groups::Group;
 pub use incidents::{AckResult, CommandError};
 pub use outbox::{Delivery, Job, Outcome};
-pub use records::{Change, RECORD_TABLES, Stored};
+pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
 pub use views::{AlertView, GroupView, IncidentView};
 
 /// Alerts that are held at once; more are refused and counted.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::groups::{Group, LogEntry};
+use super::groups::LogEntry;
 use super::outbox::Delivery;
 use super::{AlertEntry, Engine, Now, RECENT_INCIDENTS};
 use crate::model::{Alert, Fingerprint, Timestamp};
