@@ -1,1 +1,30 @@
-//! (in work)
+//! The command line: flags as they are typed, and what each subcommand does with them.
+
+mod check;
+mod db;
+mod flags;
+mod query;
+mod run;
+mod unittest;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use flags::{CheckCommand, Cli, Command, TestCommand};
+
+/// Runs the command that the arguments name; the exit code is 0 for success, 1 for a failure and 2 for
+/// wrong usage (3 for lint findings, as promtool has it).
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None | Some(Command::Run) => run::run(cli.run),
+        Some(Command::Check { what: CheckCommand::Config { files, syntax_only } }) => {
+            check::config(&files, syntax_only)
+        }
+        Some(Command::Check { what: CheckCommand::Rules { files, lint } }) => check::rules(&files, lint),
+        Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
+        Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
+        Some(Command::Db { what }) => db::run(what),
+    }
+}

@@ -1,1 +1,18 @@
-//! (in work)
+//! The text exposition formats: reading what targets serve, writing what sideband serves.
+//!
+//! Reading has three doors: [`Scanner`] accepts exactly what Prometheus accepts when it scrapes,
+//! [`families`] reads whole metric families of text 0.0.4 more strictly, and [`strict`] holds a page
+//! against OpenMetrics 1.0.
+
+pub mod families;
+mod known;
+mod lexer;
+mod number;
+mod quote;
+mod scanner;
+mod start_time;
+pub mod strict;
+pub mod write;
+
+pub use number::{canonical_bound, parse_value};
+pub use scanner::{Entry, Exemplar, Format, LabelError, ParseError, Scanner, Series};

@@ -1,3 +1,6 @@
 //! The network: the HTTP client that everything outgoing uses, and what the listener needs.
 
+pub mod auth;
 pub mod http;
+pub mod listener;
+pub mod tls_server;

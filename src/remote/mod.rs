@@ -1,1 +1,7 @@
-//! (in work)
+//! Other servers of the Prometheus world: where alerts are sent to.
+
+mod alertmanager;
+mod config;
+
+pub use alertmanager::{AlertmanagerSender, SenderMetrics};
+pub use config::{AlertingConfig, AlertmanagerConfig};

@@ -1,1 +1,28 @@
-//! (in work)
+//! Sigma bands: how far is a value from what is normal for its series, and does that deserve a page?
+//!
+//! Pure: no I/O, no clock of its own, small states. A [`Config`] (what a rule's author writes) becomes a
+//! [`Detector`] (validated, shared by all series of the rule); each series has a [`SeriesState`]: its
+//! [`Baseline`] and its [`Bands`]. The formulas, their sources and what each is blind to: `docs/sigma.md`.
+
+mod bands;
+mod baseline;
+mod codec;
+mod config;
+mod detector;
+mod gaussian;
+mod lag;
+mod memory;
+mod novelty;
+mod robust;
+mod seasonal;
+
+pub use bands::{BandState, Bands, BandsChange, Phase};
+pub use baseline::{Baseline, Judgement, Plan};
+pub use codec::DecodeError;
+pub use config::{
+    Action, Band, BaselineConfig, Config, ConfigError, Direction, Gate, Judge, Model, PageBudget, Record,
+};
+/// From this novelty score on a value is unlike everything remembered.
+pub const NOVEL: f64 = 0.16;
+
+pub use detector::{Detector, Evaluation, SeriesState};

@@ -181,6 +181,14 @@ const RESERVED_HEADERS: &[&str] = &[
 ];
 
 impl HttpClientConfig {
+    /// The files that are read when a request is made, as they are written.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let basic = self.basic_auth.iter().flat_map(|b| [&b.username_file, &b.password_file]);
+        let tls = self.tls_config.iter().flat_map(|t| [&t.ca_file, &t.cert_file, &t.key_file]);
+        let authorization = self.authorization.iter().map(|a| &a.credentials_file);
+        basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned().collect()
+    }
+
     /// Checks what the types alone don't: keys that exclude each other, and keys that are not built.
     ///
     /// # Errors

@@ -1,0 +1,55 @@
+# What one does here. Everything runs from a fresh clone with Rust and Python 3 and sets up what it needs.
+
+CARGO ?= cargo
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+CORPUS ?= ../shared/conformance
+NAB ?= ../shared/nab
+BIN := target/release/sideband
+
+.PHONY: help build run demo test lint fmt conformance interop bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## the release binary, target/release/sideband
+	$(CARGO) build --release --locked
+
+run: build ## watch this host, sideband itself, and a Flask app on localhost:8080 once there is one
+	$(BIN) --config.file=config/sideband.yml --storage.path=data
+
+demo: build $(VENV)/.ready ## a Flask app is slowed down; see who is paged, and when (under 5 minutes)
+	$(PY) deploy/demo/demo.py --binary $(BIN)
+
+test: $(VENV)/.ready ## unit, integration and end-to-end tests
+	$(CARGO) test --locked
+	$(CARGO) build --locked
+	$(PY) tests/e2e/run.py --binary target/debug/sideband
+
+lint: ## formatting and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt:
+	$(CARGO) fmt --all
+
+conformance: ## the peers' own test data: make conformance CORPUS=DIR
+	$(CARGO) test --locked --test conformance -- $(CORPUS)
+
+interop: $(VENV)/.ready ## real Prometheus, promtool, Alertmanager and node_exporter (Debian, root or sudo)
+	$(CARGO) build --locked
+	sh tests/interop/install.sh
+	$(PY) tests/interop/run.py --binary target/debug/sideband
+
+bench: ## criterion benches
+	$(CARGO) bench --locked
+
+$(VENV)/.ready: deploy/demo/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r deploy/demo/requirements.txt
+	touch $@
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV) data

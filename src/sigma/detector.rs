@@ -1,0 +1,132 @@
+//! A rule's detector and the state of each of its series: baseline and bands joined, the freeze between them.
+
+use crate::model::Timestamp;
+
+use super::bands::{Bands, BandsChange, BandsPlan};
+use super::baseline::{Baseline, Judgement, Plan};
+use super::codec::{DecodeError, Reader, Writer};
+use super::config::{Band, Config, ConfigError};
+
+/// A checked rule, shared by its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detector {
+    config: Config,
+    plan: Plan,
+    bands: BandsPlan,
+}
+
+/// Everything that is remembered of one series of one rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesState {
+    pub baseline: Baseline,
+    pub bands: Bands,
+}
+
+/// What one evaluation of one series says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    pub judgement: Judgement,
+    pub bands: BandsChange,
+}
+
+/// Version of the encoded form of the bands; the baseline has its own.
+const VERSION: u8 = 1;
+
+impl SeriesState {
+    /// Bytes in memory, heap included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.baseline.heap_bytes() + self.bands.heap_bytes()
+    }
+}
+
+impl Detector {
+    /// # Errors
+    /// Everything that is wrong in the configuration.
+    pub fn new(config: Config) -> Result<Self, Vec<ConfigError>> {
+        config.validate()?;
+        Ok(Self { plan: Plan::new(&config), bands: BandsPlan::new(&config), config })
+    }
+
+    /// As it was written.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The band with this index, as in [`BandsChange::top`] and [`Bands::states`].
+    pub fn band(&self, index: usize) -> Option<&Band> {
+        self.config.bands.get(index)
+    }
+
+    /// The state of a series that was never seen.
+    pub fn start(&self) -> SeriesState {
+        SeriesState { baseline: Baseline::new(&self.plan), bands: Bands::new(&self.bands) }
+    }
+
+    /// Judges one sample (ms since the epoch, any value) and moves the bands.
+    pub fn evaluate(&self, state: &mut SeriesState, now: Timestamp, value: f64) -> Evaluation {
+        let judgement = state.baseline.observe(&self.plan, now, value);
+        self.act(state, now, judgement)
+    }
+
+    /// The expression had no value for this series: as a sample that is no number.
+    pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
+        self.evaluate(state, now, f64::NAN)
+    }
+
+    fn act(&self, state: &mut SeriesState, now: Timestamp, judgement: Judgement) -> Evaluation {
+        let bands = state.bands.update(&self.bands, now, &judgement, 1.0, f64::INFINITY);
+        if let Some(since) = bands.freeze {
+            state.baseline.freeze(&self.plan, now, since);
+        }
+        if bands.thaw {
+            state.baseline.thaw(now);
+        }
+        Evaluation { judgement, bands }
+    }
+
+    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out.
+    pub fn warm(
+        &self,
+        history: impl IntoIterator<Item = (Timestamp, f64)>,
+        incidents: &[(Timestamp, Timestamp)],
+    ) -> SeriesState {
+        let mut state = self.start();
+        for (t, x) in history {
+            if !incidents.iter().any(|(from, to)| (*from..=*to).contains(&t)) {
+                state.baseline.observe(&self.plan, t, x);
+            }
+        }
+        state
+    }
+
+    /// "This is the new normal": the centre moves to `level` at once, bands clear.
+    pub fn rebase(&self, state: &mut SeriesState, level: f64) {
+        state.baseline.rebase(level);
+        state.bands = Bands::new(&self.bands);
+    }
+
+    /// The state as bytes, versioned, at most 2 KiB.
+    pub fn encode(&self, state: &SeriesState) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.u8(VERSION);
+        state.bands.encode(&mut out);
+        let mut bytes = out.0;
+        bytes.extend_from_slice(&state.baseline.encode());
+        bytes
+    }
+
+    /// Reads what [`Detector::encode`] wrote. When this fails, start cold or from history.
+    ///
+    /// # Errors
+    /// Bytes that are cut, of another version, model or number of bands, or impossible.
+    pub fn decode(&self, bytes: &[u8]) -> Result<SeriesState, DecodeError> {
+        let mut from = Reader(bytes);
+        let version = from.u8()?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let bands = Bands::decode(&self.bands, &mut from)?;
+        let baseline = Baseline::decode(&self.plan, from.0)?;
+        Ok(SeriesState { baseline, bands })
+    }
+}

@@ -1,0 +1,120 @@
+//! How far is a value from every value seen before?
+
+use super::codec::{DecodeError, Reader, Writer};
+
+/// Remembered values at the most.
+pub(super) const CAPACITY: usize = 128;
+/// Beside the moments of the gaussian model there is room for these.
+pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
+/// With a model that fills the state itself there is room for fewer.
+pub(super) const CAPACITY_AS_GATE: usize = 24;
+/// A value farther than this many σ from all is worth remembering of its own.
+const REMEMBER: f64 = 0.10;
+/// The scale is at least this share of the largest |x| seen.
+const SCALE_FLOOR: f64 = 0.01;
+/// A value that nothing matched for so long is forgotten, ms.
+const FORGET_MS: i64 = 30 * 86_400_000;
+/// Matches are kept to the minute.
+const MINUTE_MS: i64 = 60_000;
+
+/// A sorted memory of values, each with the minute of its last match.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Values {
+    /// Single precision: the scale's floor is 1 % of the largest value, so 1e-7 of it does not matter.
+    values: Vec<(f32, u32)>,
+    largest: f64,
+}
+
+impl Values {
+    /// The scale that distances are measured in: σ, but at least 1 % of the largest |x|. 0 when all was 0 so far.
+    pub fn scale(&self, sigma: f64) -> f64 {
+        sigma.max(SCALE_FLOOR * self.largest)
+    }
+
+    /// The remembered value nearest to `x`.
+    pub fn nearest(&self, x: f64) -> Option<f64> {
+        self.nearest_index(x).map(|i| f64::from(self.values[i].0))
+    }
+
+    fn nearest_index(&self, x: f64) -> Option<usize> {
+        let at = self.values.partition_point(|(v, _)| f64::from(*v) < x);
+        let distance = |i: usize| self.values.get(i).map(|(v, _)| (f64::from(*v) - x).abs());
+        match (at.checked_sub(1).and_then(|i| Some((i, distance(i)?))), distance(at)) {
+            (Some((i, below)), Some(above)) => Some(if below <= above { i } else { at }),
+            (Some((i, _)), None) => Some(i),
+            (None, Some(_)) => Some(at),
+            (None, None) => None,
+        }
+    }
+
+    /// Remembers `x`, or that its neighbour was seen again.
+    pub fn learn(&mut self, t: i64, x: f64, sigma: f64, capacity: usize) {
+        let minute = u32::try_from(t.div_euclid(MINUTE_MS).max(0)).unwrap_or(u32::MAX);
+        let stored = x as f32;
+        if !stored.is_finite() {
+            return;
+        }
+        self.largest = self.largest.max(x.abs());
+        let scale = self.scale(sigma);
+        if let Some(i) = self.nearest_index(x)
+            && (f64::from(self.values[i].0) - x).abs() <= REMEMBER * scale
+        {
+            self.values[i].1 = self.values[i].1.max(minute);
+            return;
+        }
+        if self.values.len() >= capacity {
+            self.forget_before(minute);
+        }
+        if self.values.len() >= capacity
+            && let Some(oldest) = (0..self.values.len()).min_by_key(|&i| self.values[i].1)
+        {
+            self.values.remove(oldest);
+        }
+        let at = self.values.partition_point(|(v, _)| *v < stored);
+        if self.values.len() == self.values.capacity() {
+            let more = self.values.len().clamp(8, 32).min(capacity.saturating_sub(self.values.len()).max(1));
+            self.values.reserve_exact(more);
+        }
+        self.values.insert(at, (stored, minute));
+    }
+
+    fn forget_before(&mut self, minute: u32) {
+        let oldest = minute.saturating_sub((FORGET_MS / MINUTE_MS) as u32);
+        self.values.retain(|(_, seen)| *seen >= oldest);
+    }
+
+    /// Lets go of what was not matched for 30 days.
+    pub fn forget(&mut self, t: i64) {
+        self.forget_before(u32::try_from(t.div_euclid(MINUTE_MS).max(0)).unwrap_or(u32::MAX));
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<(f32, u32)>()
+    }
+
+    pub fn encode(&self, out: &mut Writer) {
+        out.f64(self.largest);
+        out.u8(u8::try_from(self.values.len()).unwrap_or(u8::MAX));
+        for (v, seen) in &self.values {
+            out.f32(*v);
+            out.u32(*seen);
+        }
+    }
+
+    pub fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let largest = from.finite("value")?;
+        let len = usize::from(from.u8()?);
+        if len > CAPACITY {
+            return Err(DecodeError::Impossible("memory"));
+        }
+        let mut values: Vec<(f32, u32)> = Vec::with_capacity(len);
+        for _ in 0..len {
+            let (v, seen) = (from.f32()?, from.u32()?);
+            if !v.is_finite() || values.last().is_some_and(|(last, _)| *last > v) {
+                return Err(DecodeError::Impossible("remembered value"));
+            }
+            values.push((v, seen));
+        }
+        Ok(Self { values, largest })
+    }
+}

@@ -1,0 +1,358 @@
+"""The real binary against real processes: a Flask app under gunicorn, a pager, bad targets, kill -9.
+
+    python tests/e2e/run.py --binary target/debug/sideband [TEST...]
+"""
+
+import argparse
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from stage import ROOT, Inbox, Server, expect, free_port, http, main, query, request, wait  # noqa: E402
+
+GLOBAL = "global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}\n"
+NO_HOST = "host: {enabled: false}\n"
+
+
+def text_target(text):
+    """A target that always answers this text; the text can be changed by assigning to `text`."""
+    server = Server(lambda *_: (200, {"Content-Type": "text/plain; version=0.0.4"}, server.text.encode()))
+    server.text = text
+    return server
+
+
+def job(name, *addresses):
+    return f"  - job_name: {name}\n    static_configs: [{{targets: {json.dumps(list(addresses))}}}]\n"
+
+
+def value(url, expr):
+    rows = query(url, expr)
+    return float(rows[0]["value"][1]) if rows else None
+
+
+def flask_app_is_scraped_and_served(stage):
+    app = stage.flask_app()
+    for _ in range(5):
+        http(f"http://{app}/api/items")
+    url = stage.sideband(GLOBAL + "scrape_configs:\n" + job("flask", app) + NO_HOST)
+    wait("the app is up", lambda: value(url, 'up{job="flask"}') == 1)
+    wait("its requests are seen", lambda: value(url, 'sum(flask_http_request_total{status="200"})') >= 6)
+    for accept, kind in (("text/plain;version=0.0.4", "text/plain"), ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text")):
+        status, body, headers = request(url + "/metrics", headers={"Accept": accept})
+        expect(status == 200 and headers["Content-Type"].startswith(kind), f"{accept}: {headers['Content-Type']}")
+        expect("flask_http_request_duration_seconds_bucket{" in body and "sideband_build_info" in body, body[:500])
+        expect(body.endswith("# EOF\n") == ("openmetrics" in kind), "EOF")
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+    from prometheus_client.parser import text_string_to_metric_families as lenient
+    families = list(strict(http(url + "/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})))
+    expect(any(f.name == "flask_http_request" for f in families), "the reference parser reads the page")
+    list(lenient(http(url + "/metrics", headers={"Accept": "text/plain"})))
+
+
+def the_two_documented_configurations_run(stage):
+    first = """
+global:
+  scrape_interval:     15s
+  evaluation_interval: 15s
+
+rule_files:
+  # - "first.rules"
+  # - "second.rules"
+
+scrape_configs:
+  - job_name: prometheus
+    static_configs:
+      - targets: ['localhost:9090']
+"""
+    url = stage.sideband(first, name="first")
+    expect(len(json.loads(http(url + "/api/v1/targets"))["data"]["activeTargets"]) >= 1, "a target")
+    second = """
+global:
+  scrape_interval: 15s
+  evaluation_interval: 15s
+scrape_configs:
+  - job_name: 'node'
+    scrape_interval: 5s
+    static_configs:
+      - targets: ['localhost:8080', 'localhost:8081']
+        labels:
+          group: 'production'
+      - targets: ['localhost:8082']
+        labels:
+          group: 'canary'
+"""
+    url = stage.sideband(second, name="second")
+    targets = [t for t in json.loads(http(url + "/api/v1/targets"))["data"]["activeTargets"] if t["labels"]["job"] == "node"]
+    expect(sorted(t["labels"]["group"] for t in targets) == ["canary", "production", "production"], str(targets))
+
+
+def a_scrape_of_itself_does_not_grow(stage):
+    port = free_port()
+    url = stage.sideband(GLOBAL + "scrape_configs:\n" + job("self", f"127.0.0.1:{port}") + NO_HOST, port=port)
+    wait("it scrapes itself", lambda: value(url, 'up{job="self"}') == 1)
+    first = value(url, 'scrape_samples_scraped{job="self"}')
+    time.sleep(3)
+    last = value(url, 'scrape_samples_scraped{job="self"}')
+    expect(last - first < 20, f"{first} samples, then {last}")
+
+
+RULE = """
+groups:
+  - name: g
+    interval: 1s
+    rules:
+      - alert: QueueLong
+        expr: queue_depth > {threshold}
+        labels: {{severity: page}}
+        annotations: {{summary: "queue {{{{ $value }}}}", runbook_url: "https://r.invalid"}}
+"""
+
+
+def rules_of(url):
+    return json.dumps(json.loads(http(url + "/api/v1/rules"))["data"]["groups"])
+
+
+def reload_by_watch_by_signal_and_by_post(stage):
+    stage.file("sideband/rules.yml", RULE.format(threshold=1))
+    url = stage.sideband(GLOBAL + "rule_files: [rules.yml]\n" + NO_HOST, flags=["--web.enable-lifecycle"])
+    expect("queue_depth > 1" in rules_of(url), rules_of(url))
+    # By file watch, as an editor writes: a new file renamed over the old one.
+    stage.file("sideband/new", RULE.format(threshold=2)).rename(stage.dir / "sideband/rules.yml")
+    wait("the watch reloads", lambda: "queue_depth > 2" in rules_of(url), 10)
+    # A broken file changes nothing and is told of with its place.
+    stage.file("sideband/rules.yml", RULE.format(threshold=3).replace("expr:", "expr: ((("))
+    wait("the failure is told", lambda: value_of_metric(url, "sideband_config_last_reload_successful") == 0, 10)
+    expect("queue_depth > 2" in rules_of(url), "the old rules stay")
+    expect("rules.yml:" in stage.log("sideband"), "the log names file, line and column")
+    status, body, _ = request(url + "/-/reload", data=b"", method="POST")
+    expect(status == 500 and "rules.yml:" in body, f"{status} {body}")
+    stage.file("sideband/rules.yml", RULE.format(threshold=4))
+    stage.processes["sideband"].send_signal(signal.SIGHUP)
+    wait("SIGHUP reloads", lambda: "queue_depth > 4" in rules_of(url), 10)
+    stage.file("sideband/rules.yml", RULE.format(threshold=5))
+    expect(request(url + "/-/reload", data=b"", method="POST")[0] == 200, "POST /-/reload")
+    expect("queue_depth > 5" in rules_of(url), rules_of(url))
+    expect(value_of_metric(url, "sideband_config_last_reload_successful") == 1, "the gauge is 1 again")
+
+
+def value_of_metric(url, name):
+    for line in http(url + "/metrics", headers={"Accept": "text/plain"}).splitlines():
+        if line.startswith((name + " ", name + "{")):
+            return float(line.rsplit(" ", 1)[1])
+    return None
+
+
+def reload_when_a_configmap_is_swapped(stage):
+    """The kubelet writes a new ..DIR and renames a symlink over ..data."""
+    config = stage.dir / "mounted"
+    def version(n, threshold):
+        directory = config / f"..v{n}"
+        directory.mkdir(parents=True)
+        (directory / "sideband.yml").write_text(GLOBAL + "rule_files: [rules.yml]\n" + NO_HOST)
+        (directory / "rules.yml").write_text(RULE.format(threshold=threshold))
+        os.symlink(f"..v{n}", config / "..tmp")
+        os.rename(config / "..tmp", config / "..data")
+    version(1, 11)
+    for name in ("sideband.yml", "rules.yml"):
+        os.symlink(f"..data/{name}", config / name)
+    port = free_port()
+    stage.start("sideband", [stage.binary, f"--config.file={config / 'sideband.yml'}",
+                             f"--web.listen-address=127.0.0.1:{port}", f"--storage.path={stage.dir / 'data'}"])
+    url = f"http://127.0.0.1:{port}"
+    wait("ready", lambda: request(url + "/-/ready")[0] == 200)
+    for n in (2, 3):
+        version(n, 10 + n)
+        wait(f"swap {n} is seen", lambda: f"queue_depth > 1{n}" in rules_of(url), 10)
+
+
+def bad_targets_harm_nobody(stage):
+    good = text_target("good 1\n")
+    html = Server(lambda *_: (200, {"Content-Type": "text/html"}, b"<html>no metrics</html>"))
+    half = Server(lambda *_: (200, {"Content-Type": "text/plain", "Content-Length": "1000"}, b"half 1\nhal"))
+    error = Server(lambda *_: (500, {}, b"broken"))
+    slow = Server(lambda *_: time.sleep(30) or (200, {}, b""))
+    twice = text_target('a{x="1"} 1\na{x="1"} 2\n')
+    future = text_target("sane 1\nfar 1 9223372036854775807\n")
+    bomb = Server(lambda *_: (200, {"Content-Type": "text/plain", "Content-Encoding": "gzip"}, BOMB))
+    names = {"good": good, "html": html, "half": half, "error": error, "slow": slow, "twice": twice, "future": future, "bomb": bomb}
+    jobs = "".join(job(n, s.address) for n, s in names.items()) + job("dead", f"127.0.0.1:{free_port()}")
+    url = stage.sideband(GLOBAL + "scrape_configs:\n" + jobs + NO_HOST)
+    wait("the good target is up", lambda: value(url, 'up{job="good"}') == 1)
+    for name in ("html", "half", "error", "slow", "dead", "bomb"):
+        wait(f"{name} is down", lambda: value(url, f'up{{job="{name}"}}') == 0)
+    wait("the sane series of the future target", lambda: value(url, "sane") == 1)
+    expect(value(url, "far") is None, "a timestamp of the year 292278994 is no sample")
+    time.sleep(2)
+    expect(value(url, 'count_over_time(up{job="good"}[4s])') >= 3, "the good target is scraped every second")
+    targets = json.loads(http(url + "/api/v1/targets"))["data"]["activeTargets"]
+    for t in targets:
+        if t["labels"]["job"] in ("html", "half", "error", "slow", "dead", "bomb"):
+            expect(t["health"] == "down" and t["lastError"], str(t))
+    rss = int(Path(f"/proc/{stage.processes['sideband'].pid}/statm").read_text().split()[1]) * 4096
+    expect(rss < 200 << 20, f"{rss >> 20} MiB resident")
+
+
+# 500 MB of metrics in half a megabyte.
+BOMB = gzip.compress(b"bomb 1\n" * (500_000_000 // 7), 1)
+
+PAGING = """
+route:
+  receiver: tickets
+  group_wait: 0s
+  group_interval: 1s
+  repeat_interval: 1h
+  routes:
+    - matchers: [severity="page"]
+      escalation_policy: main
+receivers:
+  - {{name: tickets, webhook_configs: [{{url: "http://{inbox}/tickets"}}]}}
+  - {{name: a, webhook_configs: [{{url: "http://{inbox}/a"}}]}}
+  - {{name: b, webhook_configs: [{{url: "http://{inbox}/b"}}]}}
+users:
+  - {{name: ann, receiver: a}}
+  - {{name: bob, receiver: b}}
+on_call_schedules:
+  - {{name: primary, location: UTC, rotation: 1w, start: 2026-11-16T09:00:00Z, users: [ann, bob]}}
+escalation_policies:
+  - name: main
+    steps:
+      - {{notify: [schedule/primary], ack_timeout: {timeout}}}
+      - {{notify: ["schedule/primary:next"], ack_timeout: {timeout}}}
+    repeat: 1
+"""
+
+
+def paging_stage(stage, timeout):
+    inbox = Inbox()
+    target = text_target("queue_depth 0\n")
+    stage.file("sideband/rules.yml", RULE.format(threshold=10))
+    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=timeout))
+    config = GLOBAL + "rule_files: [rules.yml]\npaging_file: paging.yml\nscrape_configs:\n" + job("q", target.address) + NO_HOST
+    port = free_port()
+    url = stage.sideband(config, port=port)
+    wait("scraped", lambda: value(url, "queue_depth") == 0)
+    return inbox, target, url, config, port
+
+
+def pages(inbox):
+    return inbox.find("a") + inbox.find("b")
+
+
+def incidents(url, state="all"):
+    return json.loads(http(f"{url}/api/v1/incidents?state={state}"))["data"]
+
+
+def unacknowledged_goes_to_the_backup_and_acknowledged_does_not(stage):
+    inbox, target, url, _, _ = paging_stage(stage, "3s")
+    target.text = "queue_depth 20\n"
+    wait("the primary is paged", lambda: len(pages(inbox)) == 1, 15)
+    wait("the backup is paged", lambda: len(pages(inbox)) == 2, 15)
+    first, second = sorted(pages(inbox), key=lambda e: e["at"])
+    expect({first["to"], second["to"]} == {"a", "b"}, "two different people")
+    expect(2.9 <= second["at"] - first["at"] < 5, f"{second['at'] - first['at']:.2f} s between the pages")
+    expect(first["key"] and second["key"] and first["key"] != second["key"], "keys")
+    expect(incidents(url)[0]["state"] == "triggered", str(incidents(url)))
+    # The link shows a page first, and acts only when posted to.
+    status, body, _ = request(second["message"]["ack_url"])
+    expect(status == 200 and "<form" in body, f"{status} {body[:200]}")
+    expect(incidents(url)[0]["state"] == "triggered", "a GET acknowledges nothing")
+    for _ in range(2):
+        expect(request(second["message"]["ack_url"], data=b"")[0] == 200, "POST to the link")
+    expect(incidents(url)[0]["state"] == "acknowledged", str(incidents(url)))
+    time.sleep(4)
+    expect(len(pages(inbox)) == 2, "nobody is paged after the acknowledgement")
+    target.text = "queue_depth 0\n"
+    wait("both hear of the end", lambda: inbox.find("a", "resolved") and inbox.find("b", "resolved"), 15)
+    wait("resolved", lambda: incidents(url)[0]["state"] == "resolved", 15)
+    # Acknowledged in time: never the backup.
+    target.text = "queue_depth 30\n"
+    wait("paged again", lambda: len(pages(inbox)) == 3, 15)
+    incident = next(i for i in incidents(url) if i["state"] == "triggered")
+    expect(request(f"{url}/api/v1/incidents/{incident['id']}/ack", {"by": "ann"})[0] == 200, "ack by API")
+    time.sleep(4.5)
+    expect(len(pages(inbox)) == 3, "acknowledged in time, and the backup was paged")
+
+
+def kill_9_loses_no_page(stage):
+    inbox, target, url, config, port = paging_stage(stage, "4s")
+    inbox.fail = True
+    target.text = "queue_depth 20\n"
+    wait("an incident", lambda: incidents(url, "triggered"), 15)
+    keys = set()
+    for n in range(5):
+        stage.processes["sideband"].kill()
+        stage.processes["sideband"].wait()
+        if n == 2:
+            inbox.fail = False
+        stage.sideband(config, port=port)
+        time.sleep(0.3 + 0.2 * n)
+    wait("somebody is paged", lambda: pages(inbox), 20)
+    wait("the backup is paged", lambda: {e["to"] for e in pages(inbox)} == {"a", "b"}, 20)
+    keys = {(e["to"], e["key"]) for e in pages(inbox)}
+    expect(len(keys) == 2, f"one key a person and step: {keys}")
+    expect(len(incidents(url)) == 1, f"one incident: {incidents(url)}")
+
+
+def what_changes_state_wants_authentication_beyond_loopback(stage):
+    port = free_port()
+    path = stage.file("sideband/sideband.yml", NO_HOST)
+    stage.start("sideband", [stage.binary, f"--config.file={path}", f"--web.listen-address=0.0.0.0:{port}",
+                             f"--storage.path={stage.dir / 'data'}", "--web.enable-lifecycle"])
+    url = f"http://127.0.0.1:{port}"
+    wait("ready", lambda: request(url + "/-/ready")[0] == 200)
+    for path in ("/-/reload", "/-/quit", "/api/v1/incidents/1/ack", "/api/v2/alerts"):
+        status, body, _ = request(url + path, data=b"[]", method="POST")
+        expect(status in (401, 403), f"{path}: {status} {body}")
+    expect(request(url + "/metrics")[0] == 200, "/metrics stays open")
+
+
+def check_commands(stage):
+    run = lambda *args: subprocess.run([str(stage.binary), *map(str, args)], capture_output=True, text=True)
+    shipped = sorted((ROOT / "rules").glob("*.yml"))
+    expect(len(shipped) >= 4, f"{shipped}")
+    result = run("check", "rules", "--lint", *shipped)
+    expect(result.returncode == 0, result.stdout + result.stderr)
+    result = run("check", "config", ROOT / "config/sideband.yml")
+    expect(result.returncode == 0, result.stdout + result.stderr)
+    for name, text, place in (
+        ("syntax.yml", "global: [", "syntax.yml:"),
+        ("key.yml", "global:\n  scrape_intervall: 1s\n", "key.yml:2:3"),
+        ("type.yml", "global:\n  scrape_interval: [1]\n", "type.yml:2:"),
+        ("unbuilt.yml", "scrape_configs:\n  - job_name: a\n    kubernetes_sd_configs: [{role: pod}]\n", "kubernetes_sd_configs"),
+        ("missing.yml", "rule_files: [nowhere.yml]\n", "nowhere.yml"),
+    ):
+        result = run("check", "config", stage.file(name, text))
+        expect(result.returncode == 1 and place in result.stdout + result.stderr, f"{name}: {result}")
+    for name, text, place in (
+        ("expr.yml", RULE.format(threshold=1).replace("> 1", "> > 1"), "expr.yml:7:"),
+        ("twice.yml", "groups:\n  - {name: a, rules: []}\n  - {name: a, rules: []}\n", "twice.yml:3:"),
+    ):
+        result = run("check", "rules", stage.file(name, text))
+        expect(result.returncode == 1 and place in result.stdout + result.stderr, f"{name}: {result}")
+
+
+TESTS = [
+    check_commands,
+    flask_app_is_scraped_and_served,
+    the_two_documented_configurations_run,
+    a_scrape_of_itself_does_not_grow,
+    reload_by_watch_by_signal_and_by_post,
+    reload_when_a_configmap_is_swapped,
+    bad_targets_harm_nobody,
+    unacknowledged_goes_to_the_backup_and_acknowledged_does_not,
+    kill_9_loses_no_page,
+    what_changes_state_wants_authentication_beyond_loopback,
+]
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("tests", nargs="*")
+    arguments = parser.parse_args()
+    sys.exit(main(TESTS, arguments.binary, arguments.tests))
