@@ -105,7 +105,7 @@ impl AckLinks {
 
     /// The token alone.
     pub fn token(&self, claim: &AckClaim) -> String {
-        let person = &claim.person[..claim.person.floor_char_boundary(MAX_PERSON)];
+        let person: String = claim.person.chars().take(MAX_PERSON).collect();
         let mut bytes = Vec::with_capacity(FIXED + person.len() + MAC);
         bytes.push(VERSION);
         bytes.extend(claim.incident.to_be_bytes());

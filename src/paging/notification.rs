@@ -87,6 +87,9 @@ pub struct Notification {
     pub incident: Option<IncidentPart>,
     /// When it was made, ms.
     pub at: Timestamp,
+    /// How long it holds: it is repeated before that, ms.
+    #[serde(default)]
+    pub valid_ms: i64,
 }
 
 impl Notification {

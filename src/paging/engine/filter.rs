@@ -11,8 +11,11 @@ use crate::paging::route::Route;
 
 /// The firing sources of each inhibition, by the values that must be equal; made once for many targets.
 pub(super) struct Inhibitor<'a> {
-    rules: Vec<(&'a InhibitRule, HashMap<Vec<Option<&'a str>>, Sources>)>,
+    rules: Vec<(&'a InhibitRule, ByValues<'a>)>,
 }
+
+/// By the values of the labels in `equal`.
+type ByValues<'a> = HashMap<Vec<Option<&'a str>>, Sources>;
 
 #[derive(Default, Clone, Copy)]
 struct Sources {
@@ -27,7 +30,7 @@ impl<'a> Inhibitor<'a> {
         firing: impl Iterator<Item = (Fingerprint, &'a Labels)> + Clone,
     ) -> Self {
         let index = |rule: &'a InhibitRule| {
-            let mut sources: HashMap<Vec<Option<&str>>, Sources> = HashMap::new();
+            let mut sources = ByValues::new();
             for (fingerprint, labels) in firing.clone().filter(|(_, l)| rule.source.matches(l)) {
                 let entry = sources.entry(equal(rule, labels)).or_default();
                 entry.any.get_or_insert(fingerprint);

@@ -218,6 +218,7 @@ impl Engine {
                 route_labels: route.labels.clone(),
                 incident: None,
                 at: now.wall,
+                valid_ms: route.repeat_interval.ms() + 2 * route.group_interval.ms(),
             };
             self.enqueue_group(now, id, &receiver.name, integration, notification, &firing, &resolved);
         }

@@ -386,6 +386,7 @@ impl Engine {
                     .collect(),
             }),
             at: now.wall,
+            valid_ms: 2 * incident.repeat_interval_ms,
         })
     }
 

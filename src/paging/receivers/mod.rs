@@ -1,6 +1,11 @@
 //! How each kind of receiver is told: one file a kind.
 
+mod alertmanager;
 mod answer;
+mod chat;
+mod pagerduty;
+mod slack;
+mod text;
 mod webhook;
 
 use std::collections::HashMap;
@@ -10,10 +15,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Method;
+
 use super::acklink::{AckClaim, AckLinks};
 use super::config::{IntegrationConfig, PagingConfig};
 use super::engine::{Job, Outcome};
 use super::notification::{Notification, Reason};
+pub use text::DEFAULT_TEMPLATES;
+
 use crate::model::{Clock, Secret, Timestamp};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 
@@ -144,8 +153,13 @@ impl Sender {
         let message = Message { job, shared };
         match &integration.config {
             IntegrationConfig::Webhook(c) => webhook::send(c, &message, &self.client).await,
+            IntegrationConfig::Alertmanager(c) => alertmanager::send(c, &message, &self.client).await,
+            IntegrationConfig::Pagerduty(c) => pagerduty::send(c, &message, &self.client).await,
+            IntegrationConfig::Slack(c) => slack::send(c, &message, &self.client).await,
+            IntegrationConfig::Discord(c) => chat::discord(c, &message, &self.client).await,
+            IntegrationConfig::Msteams(c) => chat::msteams(c, &message, &self.client).await,
+            IntegrationConfig::Msteamsv2(c) => chat::msteamsv2(c, &message, &self.client).await,
             IntegrationConfig::CannotSend(why) => Outcome::Final { reason: why.clone() },
-            _ => Outcome::Final { reason: format!("{} is not built yet", integration.kind) },
         }
     }
 }
@@ -198,6 +212,11 @@ impl Message<'_> {
         }
     }
 
+    /// As [`text`](Self::text), or what stands for a template that is not given.
+    pub fn text_or(&self, template: Option<&str>, default: impl FnOnce() -> String) -> String {
+        template.map_or_else(default, |t| self.text(t))
+    }
+
     /// A secret, inline or from its file, which is read again every time.
     ///
     /// # Errors
@@ -216,6 +235,22 @@ impl Message<'_> {
             (None, None) => Ok(String::new()),
         }
     }
+}
+
+/// A request with a JSON body and the idempotency key.
+pub(super) fn json_request<T: serde::Serialize>(
+    method: Method,
+    url: String,
+    body: &T,
+    message: &Message<'_>,
+) -> Result<HttpRequest, Outcome> {
+    let body = serde_json::to_vec(body).map_err(|e| Outcome::Final { reason: e.to_string() })?;
+    let headers = vec![
+        ("Content-Type".to_owned(), "application/json".to_owned()),
+        ("User-Agent".to_owned(), concat!("sideband/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("Idempotency-Key".to_owned(), message.job.key.clone()),
+    ];
+    Ok(HttpRequest { method, url, headers, body })
 }
 
 /// Sends a request, and judges the answer by its status.

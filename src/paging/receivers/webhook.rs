@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper::Method;
 use sha2::Sha256;
 
-use super::{Message, post};
+use super::{Message, json_request, post};
 use crate::net::http::{HttpClient, HttpRequest};
 use crate::paging::config::WebhookConfig;
 use crate::paging::engine::Outcome;
@@ -30,20 +30,17 @@ fn request(config: &WebhookConfig, message: &Message<'_>) -> Result<HttpRequest,
         config.max_alerts.unwrap_or_default(),
         message.ack_url(),
     );
-    let body = serde_json::to_vec(&body).map_err(|e| Outcome::Final { reason: e.to_string() })?;
-    let mut headers = vec![
-        ("Content-Type".to_owned(), "application/json".to_owned()),
-        ("User-Agent".to_owned(), concat!("sideband/", env!("CARGO_PKG_VERSION")).to_owned()),
-        ("Idempotency-Key".to_owned(), message.job.key.clone()),
-    ];
+    let mut request = json_request(Method::POST, message.text(&url), &body, message)?;
     let key = message.secret(config.signing_key.as_ref(), config.signing_key_file.as_deref())?;
     if !key.is_empty() {
         // Of the attempt, so that whoever receives it can refuse old ones.
         let timestamp = message.now() / 1000;
-        headers.push(("X-Sideband-Timestamp".to_owned(), timestamp.to_string()));
-        headers.push(("X-Sideband-Signature".to_owned(), signature(key.as_bytes(), timestamp, &body)?));
+        request.headers.push(("X-Sideband-Timestamp".to_owned(), timestamp.to_string()));
+        request
+            .headers
+            .push(("X-Sideband-Signature".to_owned(), signature(key.as_bytes(), timestamp, &request.body)?));
     }
-    Ok(HttpRequest { method: Method::POST, url: message.text(&url), headers, body })
+    Ok(request)
 }
 
 /// `v1=` and the HMAC-SHA256, in hexadecimal, of the timestamp (seconds), a dot and the body.
