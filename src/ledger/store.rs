@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{TableHandle as _, Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 
 use super::{LedgerError, SimulatedDisk};
 
@@ -107,6 +107,18 @@ impl Ledger {
         let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = guard.as_ref().ok_or(LedgerError::Closed)?;
         let done = read_range(database, table, from, to);
+        self.note(done)
+    }
+
+    /// The names of the tables, sorted.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn tables(&self) -> Result<Vec<String>, LedgerError> {
+        self.heal()?;
+        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
+        let done = read_tables(database);
         self.note(done)
     }
 
@@ -223,6 +235,13 @@ fn read_range(
         out.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(out)
+}
+
+fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {
+    let mut names: Vec<String> =
+        database.begin_read()?.list_tables()?.map(|table| table.name().to_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn definition(table: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
