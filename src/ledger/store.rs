@@ -12,6 +12,9 @@ use super::{LedgerError, SimulatedDisk};
 /// Bytes of pages kept in memory. The records are few and small: this is for the hot ones.
 const CACHE_BYTES: usize = 256 * 1024;
 
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// A handle on the database; clones share it.
 #[derive(Clone)]
 pub struct Ledger {
@@ -99,12 +102,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk's.
-    pub fn scan(
-        &self,
-        table: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub fn scan(&self, table: &str, from: &[u8], to: Option<&[u8]>) -> Result<Vec<Row>, LedgerError> {
         self.heal()?;
         let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = guard.as_ref().ok_or(LedgerError::Closed)?;
@@ -217,7 +215,7 @@ fn read_range(
     table: &str,
     from: &[u8],
     to: Option<&[u8]>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+) -> Result<Vec<Row>, LedgerError> {
     if to.is_some_and(|to| to <= from) {
         return Ok(Vec::new());
     }
