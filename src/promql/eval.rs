@@ -1,13 +1,13 @@
 //! Evaluates a tree: every part gives its values at all steps at once.
 
+use super::annotations::Notes;
 use super::ast::{Call, Node, NodeKind};
 use super::binary;
 use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
-use super::range::Bounds;
-use super::annotations::Notes;
+use super::range::{Bounds, has_one_name};
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};
@@ -62,12 +62,10 @@ impl<'a> Evaluator<'a> {
             NodeKind::String(s) => Ok(Val::String(s.clone())),
             NodeKind::Paren(e) => self.eval_here(e, grid),
             NodeKind::Selector(_) => self.collect(node, grid).map(Val::Vector),
-            NodeKind::Range(_) | NodeKind::Subquery(_) => {
-                Err(EvalError::BadRange(
-                    "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
-                        .into(),
-                ))
-            }
+            NodeKind::Range(_) | NodeKind::Subquery(_) => Err(EvalError::BadRange(
+                "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+                    .into(),
+            )),
             NodeKind::Call(c) => self.call(node, c, grid),
             NodeKind::Aggregate(a) => self.aggregate(a, grid).map(Val::Vector),
             NodeKind::Binary(b) => binary::eval(self, b, grid),
@@ -169,17 +167,7 @@ impl<'a> Evaluator<'a> {
         if c.function.id == F::AbsentOverTime {
             return false;
         }
-        self.options.delayed_name_removal
-            || c.args.iter().any(|arg| match &arg.unwrap_parens().kind {
-                NodeKind::Range(r) => match &r.of.kind {
-                    NodeKind::Selector(s) => s
-                        .matchers
-                        .iter()
-                        .any(|m| m.name == crate::model::METRIC_NAME && m.op == crate::model::MatchOp::Equal),
-                    _ => false,
-                },
-                _ => false,
-            })
+        self.options.delayed_name_removal || c.args.iter().any(has_one_name)
     }
 
     fn call(&mut self, node: &Node, c: &Call, grid: Grid) -> Result<Val, EvalError> {
