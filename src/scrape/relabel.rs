@@ -125,7 +125,8 @@ impl RelabelConfig {
     /// The same rule with every default written out (`modulus` only where it means something).
     #[must_use]
     pub fn with_defaults(&self) -> Self {
-        let or = |value: &Option<String>, default: &str| Some(value.clone().unwrap_or_else(|| default.into()));
+        let or =
+            |value: &Option<String>, default: &str| Some(value.clone().unwrap_or_else(|| default.into()));
         Self {
             source_labels: self.source_labels.clone(),
             separator: or(&self.separator, ";"),

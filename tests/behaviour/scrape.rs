@@ -62,9 +62,11 @@ async fn serve(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Serv
 }
 
 fn http(content_type: &str, extra: &str, body: &[u8]) -> Answer {
-    let mut out =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{extra}Content-Length: {}\r\n\r\n", body.len())
-            .into_bytes();
+    let mut out = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n{extra}Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     out.extend_from_slice(body);
     Some(out)
 }
@@ -149,7 +151,8 @@ fn job(address: &str, more: &str) -> String {
 
 #[tokio::test]
 async fn a_page_becomes_samples_and_the_scrape_reports_itself() {
-    let page = "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\",job=\"inner\"} 5\nb 2.5 1\nc NaN\n";
+    let page =
+        "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\",job=\"inner\"} 5\nb 2.5 1\nc NaN\n";
     let server = serve(move |_| text(page)).await;
     let w = world();
     w.manager.apply(jobs(&job(&server.address, "  extra_scrape_metrics: true\n"))).unwrap();
@@ -252,7 +255,11 @@ async fn what_is_wrong_with_an_answer_is_said_and_nothing_of_it_is_kept() {
         w.manager.apply(jobs(&job(&server.address, more))).unwrap();
         let view = w.until_scraped().await;
         assert_eq!(view.health, "down", "{name}");
-        assert!(view.last_error.contains(error) && !view.last_error.is_empty(), "{name}: {}", view.last_error);
+        assert!(
+            view.last_error.contains(error) && !view.last_error.is_empty(),
+            "{name}: {}",
+            view.last_error
+        );
         assert_eq!(w.last("up"), Some(0.0), "{name}");
         assert!(w.samples("m").is_empty(), "{name}");
         w.manager.stop().await;
@@ -297,8 +304,10 @@ async fn series_that_vanish_end_with_a_staleness_marker() {
     w.until("m is back", |w| w.last("m") == Some(3.0)).await;
     let shape = |name: &str| {
         let samples = w.samples(name);
-        let mut shape: Vec<String> =
-            samples.iter().map(|s| if is_stale_nan(s.v) { "stale".into() } else { s.v.to_string() }).collect();
+        let mut shape: Vec<String> = samples
+            .iter()
+            .map(|s| if is_stale_nan(s.v) { "stale".into() } else { s.v.to_string() })
+            .collect();
         shape.dedup();
         shape
     };
@@ -315,7 +324,13 @@ async fn series_that_vanish_end_with_a_staleness_marker() {
 async fn samples_with_own_timestamps_are_not_ended_unless_asked() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     for (more, ends) in [("", false), ("  track_timestamps_staleness: true\n", true)] {
-        let server = serve(move |n| if n < 2 { text(&format!("m {n} {}\nn 1\n", now + n as u128)) } else { text("n 2\n") }).await;
+        let server =
+            serve(
+                move |n| {
+                    if n < 2 { text(&format!("m {n} {}\nn 1\n", now + n as u128)) } else { text("n 2\n") }
+                },
+            )
+            .await;
         let w = world();
         w.manager.apply(jobs(&job(&server.address, more))).unwrap();
         w.until("later pages", |w| w.samples("n").len() > 4).await;
@@ -353,9 +368,15 @@ async fn labels_are_honored_relabelled_and_gzip_is_read() {
     w.manager.apply(jobs(&job(&server.address, more))).unwrap();
     w.until("kept", |w| w.samples("keep").len() > 1).await;
     let labels = &w.labels("keep")[0];
-    assert_eq!((labels.get("job"), labels.get("secret"), labels.get("host")), (Some("own"), None, Some("127.0.0.1")));
+    assert_eq!(
+        (labels.get("job"), labels.get("secret"), labels.get("host")),
+        (Some("own"), None, Some("127.0.0.1"))
+    );
     assert!(w.samples("drop_me").is_empty());
-    assert_eq!((w.last("scrape_samples_scraped"), w.last("scrape_samples_post_metric_relabeling")), (Some(2.0), Some(1.0)));
+    assert_eq!(
+        (w.last("scrape_samples_scraped"), w.last("scrape_samples_post_metric_relabeling")),
+        (Some(2.0), Some(1.0))
+    );
     assert!(server.requests.lock().unwrap()[0].starts_with("GET /m?a=b&q=1+2&q=3 HTTP/1.1"));
     w.manager.stop().await;
 }
@@ -369,7 +390,10 @@ async fn file_targets_come_and_go_and_a_bad_file_changes_nothing() {
     write(format!(r#"[{{"targets": ["{}"], "labels": {{"zone": "z"}}}}]"#, a.address));
     let w = world();
     w.manager
-        .apply(jobs_in(dir.path(), "- job_name: app\n  file_sd_configs: [{files: ['*.json', 'x.yml'], refresh_interval: 20ms}]\n"))
+        .apply(jobs_in(
+            dir.path(),
+            "- job_name: app\n  file_sd_configs: [{files: ['*.json', 'x.yml'], refresh_interval: 20ms}]\n",
+        ))
         .unwrap();
     w.until("first", |w| w.last("m") == Some(1.0)).await;
     let view = w.manager.targets().remove(0);
@@ -414,13 +438,25 @@ fn what_is_not_a_scrape_config_is_refused_with_its_place() {
     for (text, line, part) in [
         ("- job_name: ''\n", 1, "job_name is empty"),
         ("- scrape_interval: 5s\n", 0, "job_name is empty"),
-        ("- metrics_path: /\n  job_name: a\n  scrape_interval: 5s\n  scrape_timeout: 6s\n", 2, "scrape timeout greater"),
-        ("- job_name: a\n  kubernetes_sd_configs: [{role: pod}]\n", 1, "kubernetes_sd_configs is not built yet"),
+        (
+            "- metrics_path: /\n  job_name: a\n  scrape_interval: 5s\n  scrape_timeout: 6s\n",
+            2,
+            "scrape timeout greater",
+        ),
+        (
+            "- job_name: a\n  kubernetes_sd_configs: [{role: pod}]\n",
+            1,
+            "kubernetes_sd_configs is not built yet",
+        ),
         ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 is not built yet"),
         ("- job_name: a\n  scrape_protocols: [Proto]\n", 1, "unknown scrape protocol Proto"),
         ("- job_name: a\n  static_configs: [{targets: ['http://x/']}]\n", 1, "is not a valid hostname"),
         ("- job_name: a\n  file_sd_configs: [{files: [x.txt]}]\n", 1, "not valid for file discovery"),
-        ("- job_name: a\n  metric_relabel_configs: [{action: hashmod, target_label: x}]\n", 1, "non-zero modulus"),
+        (
+            "- job_name: a\n  metric_relabel_configs: [{action: hashmod, target_label: x}]\n",
+            1,
+            "non-zero modulus",
+        ),
         ("- job_name: a\n  relabel_configs:\n    -\n", 1, "empty or null target relabeling rule"),
         ("- job_name: a\n  bearer_token: x\n  basic_auth: {username: y}\n", 1, "at most one of"),
         ("- job_name: a\n  body_size_limit: 10XB\n", 1, "10XB"),

@@ -148,7 +148,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
         "judge: mean 1h\npage_budget: 2 per 30d\nbands: [{sigma: 3, gate: novelty}]",
         "baseline: {model: seasonal, window: 28d, seasonality: [1d, 1w]}\nbands: [{sigma: 3}]",
     ] {
-        assert_eq!(config(text).errors(), [], "{text}");
+        assert!(config(text).errors().is_empty(), "{text}");
     }
 }
 
@@ -319,7 +319,7 @@ fn a_counter_reset_is_no_event() {
         total = if t % (5 * HOUR) == 0 { 0.0 } else { total + 150.0 + 5.0 * noise.normal() };
         total
     };
-    assert_eq!(feed.pages(2 * DAY, &mut tick), []);
+    assert_eq!(feed.pages(2 * DAY, &mut tick), [0i64; 0]);
     let j = feed.run(MINUTE, &mut tick).judgement;
     assert!((j.center - 10.0).abs() < 0.2 && (j.stddev - 0.333).abs() < 0.1, "per second: {j:?}");
     assert!(feed.put(tick(1) + 1_000.0).bands.paged);
@@ -505,7 +505,7 @@ fn the_seasonal_model_misses_a_peak_that_did_not_come() {
     plain.step = MINUTE;
     let mut noise = Noise(17);
     plain.run(14 * DAY, |t| daily(t) + 3.0 * noise.normal());
-    assert_eq!(plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()), [], "the plain model is blind to it");
+    assert_eq!(plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()), [0i64; 0], "the plain model is blind to it");
 }
 
 #[test]
@@ -529,7 +529,7 @@ fn novelty_knows_repeated_peaks_and_finds_the_gap_between_modes() {
     let mut noise = Noise(19);
     let mut modes = |t: i64| if t % HOUR < 10 * MINUTE { 90.0 } else { 10.0 } + 0.3 * noise.normal();
     feed.run(3 * DAY, &mut modes);
-    assert_eq!(feed.pages(2 * DAY, &mut modes), [], "peaks that were there before");
+    assert_eq!(feed.pages(2 * DAY, &mut modes), [0i64; 0], "peaks that were there before");
     let j = feed.put(50.0);
     assert!(j.bands.paged && j.judgement.novelty.unwrap() > 0.5, "{j:?}");
     // The gaussian model sees nothing between its two modes.
@@ -566,7 +566,7 @@ fn a_short_mean_is_judged_against_means() {
         assert_eq!(feed.pages(4 * DAY, |_| 10.0 + noise.normal()).iter().filter(|t| **t > DAY).count(), 0);
     }
     let mut noise = Noise(22);
-    assert_eq!(single.pages(2 * HOUR, |_| 11.5 + noise.normal()), []);
+    assert_eq!(single.pages(2 * HOUR, |_| 11.5 + noise.normal()), [0i64; 0]);
     assert_eq!(mean.pages(2 * HOUR, |_| 11.5 + noise.normal()).len(), 1);
 }
 
@@ -589,7 +589,7 @@ fn the_new_normal_counts_at_once() {
         if model != "novelty" {
             assert!(feed.put(10.0).judgement.zscore < -6.0, "{model}: the spread stayed");
         }
-        assert_eq!(feed.pages(DAY, |_| 30.0 + 0.5 * noise.normal()), [], "{model}");
+        assert_eq!(feed.pages(DAY, |_| 30.0 + 0.5 * noise.normal()), [0i64; 0], "{model}");
     }
 }
 
