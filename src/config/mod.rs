@@ -73,7 +73,11 @@ impl Loaded {
             Some(p) => format!("{} receivers, {} escalation policies", p.receivers.len(), p.policies.len()),
             None => "no paging".to_owned(),
         };
-        format!("{} scrape jobs, {rules} rules in {} files, {paging}", c.scrape_jobs.len(), c.rule_files.len())
+        format!(
+            "{} scrape jobs, {rules} rules in {} files, {paging}",
+            c.scrape_jobs.len(),
+            c.rule_files.len()
+        )
     }
 }
 
@@ -108,8 +112,15 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
     let documents: Vec<file::File> = yaml::parse_all(path, text).map_err(|e| vec![e])?;
     let file = documents.into_iter().next().unwrap_or_default();
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut loader =
-        Loader { path, base, inputs, errors: Vec::new(), warnings: Vec::new(), missing: Vec::new(), files_named: Vec::new() };
+    let mut loader = Loader {
+        path,
+        base,
+        inputs,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        missing: Vec::new(),
+        files_named: Vec::new(),
+    };
     let config = loader.load(file);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
@@ -349,7 +360,8 @@ impl Loader<'_> {
                 if files.contains_key(&path) {
                     continue;
                 }
-                let options = crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
+                let options =
+                    crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
                 let parsed = self
                     .inputs
                     .read(&path)
@@ -373,12 +385,16 @@ impl Loader<'_> {
             self.at(&alerting, e);
         }
         for alertmanager in &alerting.value.alertmanagers {
-            self.files_named.extend(alertmanager.http_client().files().into_iter().map(|f| self.base.join(f)));
+            self.files_named
+                .extend(alertmanager.http_client().files().into_iter().map(|f| self.base.join(f)));
         }
         alerting.value
     }
 
-    fn storage(&mut self, storage: Option<Spanned<file::Storage>>) -> (Option<Duration>, Option<u64>, Option<usize>) {
+    fn storage(
+        &mut self,
+        storage: Option<Spanned<file::Storage>>,
+    ) -> (Option<Duration>, Option<u64>, Option<usize>) {
         let Some(storage) = storage.map(|s| s.value) else { return (None, None, None) };
         let tsdb = storage.tsdb.unwrap_or_default();
         if let Some(window) = tsdb.out_of_order_time_window.filter(|w| !w.value.is_zero()) {

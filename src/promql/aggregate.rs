@@ -90,7 +90,9 @@ impl Cells {
                     }
                 }
             }
-            Self::Mean(c) => c[at].iter_mut().zip(row).filter(|(_, v)| present(**v)).for_each(|(c, v)| c.add(*v)),
+            Self::Mean(c) => {
+                c[at].iter_mut().zip(row).filter(|(_, v)| present(**v)).for_each(|(c, v)| c.add(*v))
+            }
             Self::Variance(c) => {
                 c[at].iter_mut().zip(row).filter(|(_, v)| present(**v)).for_each(|(c, v)| c.add(*v));
             }
@@ -117,8 +119,7 @@ impl Cells {
             Self::Variance(c) => c
                 .into_iter()
                 .map(|v| {
-                    let value =
-                        if op == AggregateOp::Stddev { v.value().sqrt() } else { v.value() };
+                    let value = if op == AggregateOp::Stddev { v.value().sqrt() } else { v.value() };
                     or_absent(v.count() > 0.0, value)
                 })
                 .collect(),

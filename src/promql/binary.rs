@@ -90,9 +90,8 @@ fn drops_name(b: &Binary) -> bool {
 fn note_trim(e: &mut Evaluator<'_>, b: &Binary, any: bool) {
     if any && matches!(b.op, Op::TrimUpper | Op::TrimLower) {
         let op = b.op.as_str();
-        let message = format!(
-            "incompatible sample types encountered for binary operator {op:?}: float {op} float"
-        );
+        let message =
+            format!("incompatible sample types encountered for binary operator {op:?}: float {op} float");
         e.notes.info(b.lhs.span.to(b.rhs.span), message);
     }
 }
@@ -207,8 +206,7 @@ fn vectors(b: &Binary, matching: &Matching, left: Table, right: Table) -> Result
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(matching, many, one);
     let out = Table::new(many.width);
-    let mut join =
-        Join { b, matching, many, one, swapped, fill_many, fill_one, out, places: HashMap::new() };
+    let mut join = Join { b, matching, many, one, swapped, fill_many, fill_one, out, places: HashMap::new() };
     for g in &groups {
         join.group(g)?;
     }
@@ -315,7 +313,9 @@ impl Join<'_> {
         let (first, second) = (&table.rows[first].labels, &table.rows[second].labels);
         EvalError::failed(format!(
             "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-            braces(group), braces(second.clone()), braces(first.clone())
+            braces(group),
+            braces(second.clone()),
+            braces(first.clone())
         ))
     }
 

@@ -55,12 +55,7 @@ impl Engine {
     ///
     /// # Errors
     /// The data made an operation impossible, or a limit was reached.
-    pub fn instant(
-        &self,
-        source: &dyn Source,
-        expr: &Expr,
-        t: Timestamp,
-    ) -> Result<QueryOutput, EvalError> {
+    pub fn instant(&self, source: &dyn Source, expr: &Expr, t: Timestamp) -> Result<QueryOutput, EvalError> {
         let asked = Asked { start: t, end: t, step: 0 };
         let mut evaluator = Evaluator::new(source, &self.options, asked, false);
         let node = expr.root().unwrap_parens();
@@ -91,7 +86,8 @@ impl Engine {
     ) -> Result<QueryOutput, EvalError> {
         if step <= 0 {
             return Err(EvalError::BadRange(
-                "zero or negative query resolution step widths are not accepted. Try a positive integer".into(),
+                "zero or negative query resolution step widths are not accepted. Try a positive integer"
+                    .into(),
             ));
         }
         if end < start {

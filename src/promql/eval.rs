@@ -1,5 +1,6 @@
 //! Evaluates a tree: every part gives its values at all steps at once.
 
+use super::annotations::Notes;
 use super::ast::{Call, Node, NodeKind};
 use super::binary;
 use super::engine::{EngineOptions, scalar_column};
@@ -7,7 +8,6 @@ use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
 use super::range::Bounds;
-use super::annotations::Notes;
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};
@@ -62,12 +62,10 @@ impl<'a> Evaluator<'a> {
             NodeKind::String(s) => Ok(Val::String(s.clone())),
             NodeKind::Paren(e) => self.eval_here(e, grid),
             NodeKind::Selector(_) => self.collect(node, grid).map(Val::Vector),
-            NodeKind::Range(_) | NodeKind::Subquery(_) => {
-                Err(EvalError::BadRange(
-                    "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
-                        .into(),
-                ))
-            }
+            NodeKind::Range(_) | NodeKind::Subquery(_) => Err(EvalError::BadRange(
+                "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"
+                    .into(),
+            )),
             NodeKind::Call(c) => self.call(node, c, grid),
             NodeKind::Aggregate(a) => self.aggregate(a, grid).map(Val::Vector),
             NodeKind::Binary(b) => binary::eval(self, b, grid),

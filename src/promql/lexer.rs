@@ -19,7 +19,8 @@ pub(super) struct Lexed {
 
 /// Cuts the text.
 pub(super) fn lex(text: &str) -> Lexed {
-    let mut lexer = Lexer { text, pos: 0, tokens: Vec::with_capacity(text.len() / 3 + 2), ..Lexer::default() };
+    let mut lexer =
+        Lexer { text, pos: 0, tokens: Vec::with_capacity(text.len() / 3 + 2), ..Lexer::default() };
     let error = lexer.run().err().map(|(start, message)| {
         lexer.push(Kind::Error, start, text.len());
         (Span::new(start, text.len()), message)

@@ -41,8 +41,8 @@ pub use ast::{
 pub use engine::{Engine, EngineOptions};
 pub use error::{EvalError, ParseError, ParseErrors};
 pub use functions::{FunctionId, Signature};
-pub use parser::{MAX_DEPTH, MAX_LENGTH, parse, parse_selector};
 pub(crate) use parser::parse_selector_labels;
+pub use parser::{MAX_DEPTH, MAX_LENGTH, parse, parse_selector};
 pub use source::{Each, SeriesSet, Source};
 pub use token::{AggregateOp, Op, Span};
 pub use types::ValueType;

@@ -132,9 +132,9 @@ impl<'a> Parser<'a> {
             self.error(Span::default(), "no expression found in input");
             return None;
         }
-        let read = self.expression(0).and_then(|node| {
-            if self.peek().kind == Kind::Eof { Ok(node) } else { Err(Stop::Unexpected) }
-        });
+        let read = self
+            .expression(0)
+            .and_then(|node| if self.peek().kind == Kind::Eof { Ok(node) } else { Err(Stop::Unexpected) });
         match read {
             Ok(node) => Some(node),
             Err(Stop::Unexpected) => {
@@ -536,7 +536,8 @@ impl<'a> Parser<'a> {
     }
 
     fn extend(&mut self, mut node: Node, extension: Extension, word: Span) -> Node {
-        let refused_before = matches!(&node.kind, NodeKind::Range(r) if !matches!(r.of.kind, NodeKind::Selector(_)));
+        let refused_before =
+            matches!(&node.kind, NodeKind::Range(r) if !matches!(r.of.kind, NodeKind::Selector(_)));
         let target = match &mut node.kind {
             NodeKind::Selector(s) => Some(s),
             NodeKind::Range(r) => match &mut r.of.kind {

@@ -138,7 +138,10 @@ impl Parser<'_> {
                 self.take();
                 let inner = self.duration(0)?;
                 let close = self.expect(Kind::RightParen)?;
-                Ok(DurationExpr { kind: DurationKind::Paren(Box::new(inner)), span: token.span.to(close.span) })
+                Ok(DurationExpr {
+                    kind: DurationKind::Paren(Box::new(inner)),
+                    span: token.span.to(close.span),
+                })
             }
             _ => Err(Stop::Unexpected),
         }

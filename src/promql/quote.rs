@@ -47,9 +47,9 @@ fn escape(chars: &mut impl Iterator<Item = char>, quote: char) -> Result<Unit, S
     };
     while digits > 0 {
         let c = chars.next().ok_or_else(unfinished)?;
-        let digit = c.to_digit(base).ok_or_else(|| {
-            format!("illegal character U+{:04X} '{c}' in escape sequence", c as u32)
-        })?;
+        let digit = c
+            .to_digit(base)
+            .ok_or_else(|| format!("illegal character U+{:04X} '{c}' in escape sequence", c as u32))?;
         value = value.wrapping_mul(base).wrapping_add(digit);
         digits -= 1;
     }

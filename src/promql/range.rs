@@ -342,9 +342,7 @@ fn check_extension(c: &Call, arg: &Node) -> Result<(), EvalError> {
         return Ok(());
     }
     let function = c.function.name;
-    Err(EvalError::failed(format!(
-        "{name} modifier can only be used with: {allowed} - not with {function}"
-    )))
+    Err(EvalError::failed(format!("{name} modifier can only be used with: {allowed} - not with {function}")))
 }
 
 /// Remembers the name of a metric that is no counter by its name.

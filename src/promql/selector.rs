@@ -117,9 +117,7 @@ impl Evaluator<'_> {
     /// `smoothed`: on the straight line between the samples before and after each step.
     fn smoothed_selector(&mut self, s: &Selector, grid: Grid, sink: Sink<'_>) -> Result<(), EvalError> {
         if s.extension == Extension::Anchored {
-            return Err(EvalError::failed(
-                "anchored modifier can only be used with range vector selectors",
-            ));
+            return Err(EvalError::failed("anchored modifier can only be used with range vector selectors"));
         }
         let shifted = grid.shifted(self.asked.resolve(&s.shift)?);
         let lookback = self.options.lookback_ms;
@@ -135,7 +133,8 @@ impl Evaluator<'_> {
                 let now = shifted.at(k);
                 let after = points.t.partition_point(|t| *t <= now);
                 let before = after.checked_sub(1).map(|b| points.at(b)).filter(|b| b.t > now - lookback);
-                let after = (after < points.len()).then(|| points.at(after)).filter(|a| a.t <= now + lookback);
+                let after =
+                    (after < points.len()).then(|| points.at(after)).filter(|a| a.t <= now + lookback);
                 *cell = match (before, after) {
                     (Some(b), Some(a)) if b.t < now => {
                         b.v + (a.v - b.v) * (now - b.t) as f64 / (a.t - b.t) as f64

@@ -88,8 +88,7 @@ impl Table {
 
     /// Drops the rows that have no sample at all.
     pub fn without_empty_rows(self) -> Self {
-        let keep: Vec<usize> =
-            (0..self.len()).filter(|&i| self.row(i).iter().any(|v| present(*v))).collect();
+        let keep: Vec<usize> = (0..self.len()).filter(|&i| self.row(i).iter().any(|v| present(*v))).collect();
         if keep.len() == self.len() { self } else { self.reordered(&keep) }
     }
 

@@ -163,12 +163,7 @@ impl AggregateOp {
     pub fn has_param(self) -> bool {
         matches!(
             self,
-            Self::Bottomk
-                | Self::CountValues
-                | Self::Limitk
-                | Self::LimitRatio
-                | Self::Quantile
-                | Self::Topk
+            Self::Bottomk | Self::CountValues | Self::Limitk | Self::LimitRatio | Self::Quantile | Self::Topk
         )
     }
 

@@ -130,8 +130,7 @@ impl Checker<'_> {
         if !s.name.is_empty() {
             let others = &s.matchers[..s.matchers.len().saturating_sub(1)];
             for other in others.iter().filter(|m| m.name == METRIC_NAME) {
-                let message =
-                    format!("metric name must not be set twice: {:?} or {:?}", s.name, other.value);
+                let message = format!("metric name must not be set twice: {:?} or {:?}", s.name, other.value);
                 self.error(span, message);
             }
         } else if s.matchers.iter().all(crate::model::Matcher::matches_empty) {
@@ -142,8 +141,7 @@ impl Checker<'_> {
     fn aggregate(&mut self, a: &mut Aggregate) {
         self.expect(&mut a.of, ValueType::Vector, "aggregation expression");
         if let Some(param) = &mut a.param {
-            let want =
-                if a.op == AggregateOp::CountValues { ValueType::String } else { ValueType::Scalar };
+            let want = if a.op == AggregateOp::CountValues { ValueType::String } else { ValueType::Scalar };
             self.expect(param, want, "aggregation parameter");
         }
     }

@@ -49,7 +49,11 @@ impl SenderMetrics {
         let (sent, errors, dropped) = (m.sent.clone(), m.errors.clone(), m.dropped.clone());
         registry.register("sideband_notifications_sent", "Alerts sent to an Alertmanager", sent);
         registry.register("sideband_notifications_errors", "Requests to an Alertmanager that failed", errors);
-        registry.register("sideband_notifications_dropped", "Alerts dropped because a queue was full", dropped);
+        registry.register(
+            "sideband_notifications_dropped",
+            "Alerts dropped because a queue was full",
+            dropped,
+        );
         m
     }
 }

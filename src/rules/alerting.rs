@@ -28,7 +28,8 @@ pub(super) struct Instance {
     value: f64,
 }
 
-pub(super) const DUPLICATE: &str = "vector contains metrics with the same labelset after applying alert labels";
+pub(super) const DUPLICATE: &str =
+    "vector contains metrics with the same labelset after applying alert labels";
 
 /// Evaluates the expression and expands the templates: everything that needs no lock.
 pub(super) fn instances(
@@ -78,7 +79,12 @@ pub(super) fn step(
             alert.annotations = instance.annotations;
         } else {
             let active_at = restored.active_at(&instance.labels, ts, spec.hold.ms()).unwrap_or(ts);
-            book.insert(ActiveAlert::pending(instance.labels, instance.annotations, instance.value, active_at));
+            book.insert(ActiveAlert::pending(
+                instance.labels,
+                instance.annotations,
+                instance.value,
+                active_at,
+            ));
         }
     }
     let keep = spec.keep_firing_for.ms();

@@ -101,8 +101,7 @@ pub fn lint(file: &RuleFile) -> Vec<Finding> {
     for group in &file.groups {
         for rule in group.rules.iter().filter(|r| rule_pages(r)) {
             let annotations = rule.annotations();
-            let wanted =
-                [("summary", Lint::PageWithoutSummary), ("runbook_url", Lint::PageWithoutRunbook)];
+            let wanted = [("summary", Lint::PageWithoutSummary), ("runbook_url", Lint::PageWithoutRunbook)];
             for (name, lint) in wanted.into_iter().filter(|(name, _)| annotations.get(name).is_none()) {
                 findings.push(Finding {
                     file: group.file.clone(),

@@ -33,7 +33,14 @@ impl Data {
     }
 
     /// The text of a template; an error becomes a text that says so.
-    pub fn expand(&self, context: &Context<'_>, rule: &str, template: &Template, ts: Timestamp, read_at: Timestamp) -> String {
+    pub fn expand(
+        &self,
+        context: &Context<'_>,
+        rule: &str,
+        template: &Template,
+        ts: Timestamp,
+        read_at: Timestamp,
+    ) -> String {
         if let Some(text) = template.constant() {
             return text.to_owned();
         }

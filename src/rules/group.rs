@@ -179,7 +179,13 @@ impl Group {
     }
 
     /// Evaluates one rule; gives the series that it writes.
-    fn run(&self, context: &Context<'_>, rule: &Rule, at: At, restoring: bool) -> Result<Vec<(Labels, f64)>, String> {
+    fn run(
+        &self,
+        context: &Context<'_>,
+        rule: &Rule,
+        at: At,
+        restoring: bool,
+    ) -> Result<Vec<(Labels, f64)>, String> {
         let spec = &rule.spec;
         match &spec.kind {
             RuleKind::Recording => recording::evaluate(context, spec, at),
@@ -283,7 +289,12 @@ impl Group {
 }
 
 /// Writes staleness markers.
-pub(super) fn mark_stale(storage: &crate::storage::Storage, source: SourceId, series: &[Labels], t: Timestamp) {
+pub(super) fn mark_stale(
+    storage: &crate::storage::Storage,
+    source: SourceId,
+    series: &[Labels],
+    t: Timestamp,
+) {
     if series.is_empty() {
         return;
     }

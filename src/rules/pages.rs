@@ -73,7 +73,9 @@ mod tests {
     fn a_spent_budget_lets_only_the_worst_pass() {
         let budget: Option<PageBudget> = "2 per 30d".parse().ok();
         let mut history = PageHistory::default();
-        for (t, zscore, allowed) in [(0, 4.0, true), (1_000, 3.0, true), (2_000, 3.5, false), (2_000, 9.0, true)] {
+        for (t, zscore, allowed) in
+            [(0, 4.0, true), (1_000, 3.0, true), (2_000, 3.5, false), (2_000, 9.0, true)]
+        {
             assert_eq!(history.allows(budget, t, zscore), allowed, "{t} {zscore}");
             if allowed {
                 history.push(PageRecord { t, zscore, useful: None });

@@ -24,7 +24,9 @@ pub(super) fn evaluate(context: &Context<'_>, rule: &RuleSpec, at: At) -> Result
         }
         let labels = labels.build();
         if !seen.insert(labels.clone()) {
-            return Err("vector contains metrics with the same labelset after applying rule labels".to_owned());
+            return Err(
+                "vector contains metrics with the same labelset after applying rule labels".to_owned()
+            );
         }
         series.push((labels, sample.v));
     }

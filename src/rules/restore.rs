@@ -19,12 +19,12 @@ struct Known {
 impl ForStates {
     /// Looks into the storage for what was written between `ts - tolerance_ms` and `ts`.
     pub fn find(storage: &Storage, rule: &str, ts: Timestamp, tolerance_ms: i64) -> Self {
-        let matchers =
-            [Matcher::equal(METRIC_NAME, "ALERTS_FOR_STATE"), Matcher::equal("alertname", rule)];
+        let matchers = [Matcher::equal(METRIC_NAME, "ALERTS_FOR_STATE"), Matcher::equal("alertname", rule)];
         let from = ts.saturating_sub(tolerance_ms);
         let mut known = HashMap::new();
         for series in storage.select(&matchers, from, ts - 1) {
-            let Some(last) = series.last(from, ts - 1).filter(|s| s.v.is_finite() && !is_stale_nan(s.v)) else {
+            let Some(last) = series.last(from, ts - 1).filter(|s| s.v.is_finite() && !is_stale_nan(s.v))
+            else {
                 continue;
             };
             let state = Known { active_at: (last.v * 1000.0) as i64, seen: last.t };

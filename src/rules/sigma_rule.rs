@@ -44,7 +44,11 @@ pub struct Series {
 
 impl SigmaState {
     /// A state with series that were stored.
-    pub fn restored(series: impl IntoIterator<Item = (Labels, SeriesState)>, pages: PageHistory, now: Timestamp) -> Self {
+    pub fn restored(
+        series: impl IntoIterator<Item = (Labels, SeriesState)>,
+        pages: PageHistory,
+        now: Timestamp,
+    ) -> Self {
         let series = series
             .into_iter()
             .map(|(labels, state)| (labels, Series { state, seen: now, last: None, demoted: false }))
@@ -107,7 +111,8 @@ pub(super) fn read(
         let step = interval_ms.max(window / WARM_POINTS).max(1);
         let end = at.read - step;
         // What cannot be read is not learnt: the rule starts cold.
-        if let Ok(output) = context.engine.range(context.source, &rule.expr, end - window / step * step, end, step)
+        if let Ok(output) =
+            context.engine.range(context.source, &rule.expr, end - window / step * step, end, step)
             && let QueryValue::Matrix(matrix) = output.value
         {
             for (labels, points) in matrix {
@@ -154,15 +159,23 @@ pub(super) fn step(
     let mut out = Vec::new();
     let mut wanted = Vec::new();
     // While any page of the rule fires, further series join that page and cost no budget.
-    let mut paging = state.series.values().any(|s| !s.demoted && s.state.bands.states().iter().enumerate().any(|(i, b)| {
-        matches!(b.phase, Phase::Firing { .. }) && band_pages(rule, spec, i)
-    }));
+    let mut paging = state.series.values().any(|s| {
+        !s.demoted
+            && s.state
+                .bands
+                .states()
+                .iter()
+                .enumerate()
+                .any(|(i, b)| matches!(b.phase, Phase::Firing { .. }) && band_pages(rule, spec, i))
+    });
     for sample in read.samples {
         let labels = sample.labels.without(|n| n == METRIC_NAME);
-        let series = state
-            .series
-            .entry(labels.clone())
-            .or_insert_with(|| Series { state: detector.start(), seen: at.ts, last: None, demoted: false });
+        let series = state.series.entry(labels.clone()).or_insert_with(|| Series {
+            state: detector.start(),
+            seen: at.ts,
+            last: None,
+            demoted: false,
+        });
         let evaluation = detector.evaluate(&mut series.state, at.read, sample.v);
         series.seen = at.ts;
         series.last = Some(evaluation);
@@ -234,7 +247,13 @@ struct Wanted {
 }
 
 /// The highest firing band of a series, and the pending ones above it.
-fn wants(spec: &SigmaSpec, labels: Labels, series: &Series, evaluation: &Evaluation, wanted: &mut Vec<Wanted>) {
+fn wants(
+    spec: &SigmaSpec,
+    labels: Labels,
+    series: &Series,
+    evaluation: &Evaluation,
+    wanted: &mut Vec<Wanted>,
+) {
     let bands = &spec.detector.config().bands;
     let top = evaluation.bands.top;
     for (i, state) in series.state.bands.states().iter().enumerate() {
@@ -248,7 +267,11 @@ fn wants(spec: &SigmaSpec, labels: Labels, series: &Series, evaluation: &Evaluat
         };
         // A series without a value now keeps the numbers of its last one.
         let known = evaluation.judgement.value.is_finite();
-        let judgement = if known { evaluation.judgement } else { series.last.map_or(evaluation.judgement, |e| e.judgement) };
+        let judgement = if known {
+            evaluation.judgement
+        } else {
+            series.last.map_or(evaluation.judgement, |e| e.judgement)
+        };
         wanted.push(Wanted {
             series: labels.clone(),
             band: i,
@@ -283,7 +306,12 @@ fn alerts(
                 alert.annotations = annotations;
             }
         } else {
-            book.insert(ActiveAlert::pending(labels.clone(), annotations, want.judgement.value, want.active_at));
+            book.insert(ActiveAlert::pending(
+                labels.clone(),
+                annotations,
+                want.judgement.value,
+                want.active_at,
+            ));
         }
         if let (Some(alert), Some(fired_at)) = (book.get_active(&labels), want.fired_at)
             && alert.fired_at.is_none()

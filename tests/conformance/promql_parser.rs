@@ -29,9 +29,8 @@ fn input(case: &Json) -> (String, bool) {
         return (text.to_owned(), true);
     }
     let hex = case["input_hex"].as_str().expect("input or input_hex");
-    let bytes: Vec<u8> = (0..hex.len() / 2)
-        .map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex"))
-        .collect();
+    let bytes: Vec<u8> =
+        (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).expect("hex")).collect();
     (String::from_utf8_lossy(&bytes).into_owned(), false)
 }
 
@@ -98,7 +97,11 @@ fn series(case: &Json) -> Result<(), String> {
                 && line.values.iter().zip(values).all(|(v, w)| match (v, w) {
                     (None, Json::Null) => true,
                     (Some(v), Json::Number(w)) => w.as_f64() == Some(*v),
-                    (Some(v), Json::String(w)) => format!("{v}") == *w || w.parse::<f64>().is_ok_and(|w| w == *v || (w.is_nan() && v.is_nan())) || w == "stale",
+                    (Some(v), Json::String(w)) => {
+                        format!("{v}") == *w
+                            || w.parse::<f64>().is_ok_and(|w| w == *v || (w.is_nan() && v.is_nan()))
+                            || w == "stale"
+                    }
                     _ => false,
                 });
             let same = line.labels == Labels::from_pairs(labels) && same_values;

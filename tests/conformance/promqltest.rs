@@ -24,8 +24,7 @@ pub fn run(dir: &Path, tally: &mut Tally) {
         let before = (tally.passed, tally.failed, tally.left_out);
         Script::new(&name, &text).run(tally);
         if std::env::var_os("PROMQLTEST_FILES").is_some() {
-            let (p, f, l) =
-                (tally.passed - before.0, tally.failed - before.1, tally.left_out - before.2);
+            let (p, f, l) = (tally.passed - before.0, tally.failed - before.1, tally.left_out - before.2);
             println!("  {name}: {p} passed, {f} failed, {l} left out");
         }
     }
@@ -76,10 +75,8 @@ fn time(text: &str) -> i64 {
 
 impl<'a> Script<'a> {
     fn new(name: &'a str, text: &'a str) -> Self {
-        let lines = text
-            .lines()
-            .map(|l| if l.trim_start().starts_with('#') { "" } else { l.trim() })
-            .collect();
+        let lines =
+            text.lines().map(|l| if l.trim_start().starts_with('#') { "" } else { l.trim() }).collect();
         Self { name, lines, at: 0, series: Vec::new(), storage: Storage::in_memory(), missing: None }
     }
 
@@ -101,9 +98,8 @@ impl<'a> Script<'a> {
                 }
                 "load" | "load_with_nhcb" => self.load(line),
                 "eval" | "eval_fail" | "eval_warn" | "eval_info" | "eval_ordered" => self.eval(line, tally),
-                other => tally.case(format!("{}:{}", self.name, self.at), || {
-                    Err(format!("unknown command {other:?}"))
-                }),
+                other => tally
+                    .case(format!("{}:{}", self.name, self.at), || Err(format!("unknown command {other:?}"))),
             }
         }
     }
@@ -114,7 +110,8 @@ impl<'a> Script<'a> {
         }
         let step = time(line.split_ascii_whitespace().nth(1).expect("a step"));
         while let Some(line) = self.next().filter(|l| !l.is_empty()) {
-            if line.contains("}@st") || line.split_ascii_whitespace().next().is_some_and(|w| w.ends_with("@st"))
+            if line.contains("}@st")
+                || line.split_ascii_whitespace().next().is_some_and(|w| w.ends_with("@st"))
             {
                 self.missing = Some("start timestamps");
                 continue;
@@ -344,7 +341,11 @@ fn compare(when: When, expected: &Expected, output: &QueryOutput) -> Result<(), 
     let wrong = || Err(format!("got {:?}", output.value));
     match (&output.value, when) {
         (Value::String(s), _) => {
-            if expected.string.as_ref() == Some(s) { Ok(()) } else { wrong() }
+            if expected.string.as_ref() == Some(s) {
+                Ok(())
+            } else {
+                wrong()
+            }
         }
         (Value::Scalar(v), _) => match expected.scalar {
             Some(w) if same(w, *v) => Ok(()),
@@ -422,9 +423,8 @@ fn again(storage: &Storage, expr: &Expr, t: i64, expected: &Expected) -> Result<
         let pinned = pin(expr, t);
         let pinned = parse(&pinned).map_err(|e| format!("pinned {pinned:?}: {e}"))?;
         for other in [t - 600_000, t + 1, 7_200_000] {
-            let mut output = engine()
-                .instant(storage, &pinned, other)
-                .map_err(|e| format!("pinned, at {other}: {e}"))?;
+            let mut output =
+                engine().instant(storage, &pinned, other).map_err(|e| format!("pinned, at {other}: {e}"))?;
             if let Value::Vector(samples) = &mut output.value {
                 samples.iter_mut().for_each(|s| s.t = t);
             }
@@ -441,7 +441,13 @@ fn depends_on_time(id: FunctionId, bare: bool) -> bool {
     use FunctionId as F;
     match id {
         F::Time | F::Timestamp | F::PredictLinear => true,
-        F::DayOfMonth | F::DayOfWeek | F::DayOfYear | F::DaysInMonth | F::Hour | F::Minute | F::Month
+        F::DayOfMonth
+        | F::DayOfWeek
+        | F::DayOfYear
+        | F::DaysInMonth
+        | F::Hour
+        | F::Minute
+        | F::Month
         | F::Year => bare,
         _ => false,
     }
@@ -449,10 +455,8 @@ fn depends_on_time(id: FunctionId, bare: bool) -> bool {
 
 fn middle(output: &QueryOutput, t: i64, expected: &Expected) -> Result<(), String> {
     let Value::Matrix(rows) = &output.value else { return Err("no matrix".into()) };
-    let found: Vec<(&Labels, f64)> = rows
-        .iter()
-        .filter_map(|(l, samples)| samples.iter().find(|s| s.t == t).map(|s| (l, s.v)))
-        .collect();
+    let found: Vec<(&Labels, f64)> =
+        rows.iter().filter_map(|(l, samples)| samples.iter().find(|s| s.t == t).map(|s| (l, s.v))).collect();
     if let Some(v) = expected.scalar {
         return match found.as_slice() {
             [(_, w)] if same(v, *w) => Ok(()),

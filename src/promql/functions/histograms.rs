@@ -99,7 +99,8 @@ impl Levelling {
             format_float_go(self.most),
         );
         if self.steps > 1 {
-            text += &format!(", over {} samples from {} to {}", self.steps, time(self.first), time(self.last));
+            text +=
+                &format!(", over {} samples from {} to {}", self.steps, time(self.first), time(self.last));
         }
         text
     }

@@ -44,8 +44,14 @@ impl Rates {
         self.windows.clear();
         for (i, &(from, to)) in bounds.ends.iter().enumerate() {
             let end = windows.ends.at(i);
-            let mut e =
-                Extrapolation { first: from, last: from, sampled: 0.0, to_start: 0.0, to_end: 0.0, factor: 0.0 };
+            let mut e = Extrapolation {
+                first: from,
+                last: from,
+                sampled: 0.0,
+                to_start: 0.0,
+                to_end: 0.0,
+                factor: 0.0,
+            };
             if to - from >= 2 {
                 let (first, last) = (t[from as usize], t[to as usize - 1]);
                 e.last = to - 1;
@@ -145,12 +151,7 @@ struct Edges<'s> {
 
 /// The values at a window's edges: of the last sample before (anchored), or on the line between the
 /// neighbours (smoothed).
-fn edges<'s>(
-    all: Points<'s>,
-    w: &Window<'_>,
-    windows: &Windows,
-    is_counter: bool,
-) -> Option<Edges<'s>> {
+fn edges<'s>(all: Points<'s>, w: &Window<'_>, windows: &Windows, is_counter: bool) -> Option<Edges<'s>> {
     let smoothed = windows.extension == Extension::Smoothed;
     let lookback = windows.lookback;
     // Only what an independent look from this window could see.
@@ -219,11 +220,8 @@ impl Edges<'_> {
         let mut before = self.left;
         let mut n = 0.0;
         for v in self.values() {
-            let counts = if id == F::Resets {
-                v < before
-            } else {
-                v != before && !(v.is_nan() && before.is_nan())
-            };
+            let counts =
+                if id == F::Resets { v < before } else { v != before && !(v.is_nan() && before.is_nan()) };
             n += f64::from(u8::from(counts));
             before = v;
         }

@@ -7,17 +7,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::model::yaml::{FileError, Spanned};
-use crate::model::{
-    Duration, Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name, parse_float,
-};
+use crate::model::{Duration, Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name, parse_float};
 use crate::promql::{self, Expr};
 use crate::sigma;
 use crate::template::{Dialect, Template, TemplateError};
 
 use super::raw::{self, Pairs, Text};
 use super::{
-    ALERTING_VARIABLES, AlertingSpec, GroupSpec, Names, Options, RuleFile, RuleKind, RuleSpec, SIGMA_VARIABLES,
-    SigmaSpec, Templates,
+    ALERTING_VARIABLES, AlertingSpec, GroupSpec, Names, Options, RuleFile, RuleKind, RuleSpec,
+    SIGMA_VARIABLES, SigmaSpec, Templates,
 };
 
 pub(super) fn file(
@@ -114,8 +112,13 @@ impl Check<'_> {
             limit
         });
         let labels = self.label_names(group.labels.as_ref());
-        let rules: Vec<Arc<RuleSpec>> =
-            group.rules.unwrap_or_default().into_iter().filter_map(|r| self.rule(r, &labels)).map(Arc::new).collect();
+        let rules: Vec<Arc<RuleSpec>> = group
+            .rules
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|r| self.rule(r, &labels))
+            .map(Arc::new)
+            .collect();
         let name = group.name?;
         Some(GroupSpec {
             file: self.file.to_owned(),
@@ -167,7 +170,8 @@ impl Check<'_> {
         let keep_firing_for: Option<Duration> = self.read(rule.keep_firing_for.as_ref());
         let annotations = self.annotation_names(rule.annotations.as_ref());
         let kind = if sigma {
-            self.sigma(&place, &rule, &labels, annotations, keep_firing_for).map(|s| RuleKind::Sigma(Box::new(s)))
+            self.sigma(&place, &rule, &labels, annotations, keep_firing_for)
+                .map(|s| RuleKind::Sigma(Box::new(s)))
         } else if is_set(&rule.record) {
             self.recording(&rule, hold, keep_firing_for);
             Some(RuleKind::Recording)
@@ -235,10 +239,8 @@ impl Check<'_> {
         if self.options.names == Names::Legacy && !is_legacy_metric_name(&name.value) {
             self.at(name, format!("invalid recording rule name: {}", name.value));
         } else if name.value.contains(['{', '}']) {
-            let message = format!(
-                "braces present in the recording rule name; should it be in expr?: {}",
-                name.value
-            );
+            let message =
+                format!("braces present in the recording rule name; should it be in expr?: {}", name.value);
             self.at(name, message);
         }
     }
@@ -354,7 +356,14 @@ impl Check<'_> {
         out
     }
 
-    fn template(&mut self, called: &str, what: &str, name: &Text, text: &Text, variables: &[&str]) -> Option<Template> {
+    fn template(
+        &mut self,
+        called: &str,
+        what: &str,
+        name: &Text,
+        text: &Text,
+        variables: &[&str],
+    ) -> Option<Template> {
         match Template::parse(Dialect::Prometheus, called, &text.value, variables) {
             Ok(template) => Some(template),
             Err(e) => {
@@ -435,7 +444,11 @@ impl Check<'_> {
             baseline: rule.baseline.as_ref().map(|b| b.value.clone()).unwrap_or_default(),
             direction,
             min_deviation: self.float(rule.min_deviation.as_ref()).unwrap_or_default(),
-            bands: rule.bands.as_ref().map(|b| b.value.iter().map(|b| b.value.clone()).collect()).unwrap_or_default(),
+            bands: rule
+                .bands
+                .as_ref()
+                .map(|b| b.value.iter().map(|b| b.value.clone()).collect())
+                .unwrap_or_default(),
             clear_sigma: self.float(rule.clear_sigma.as_ref()).unwrap_or(0.5),
             keep_firing_for: keep_firing_for.unwrap_or_default(),
             page_budget: self.read(rule.page_budget.as_ref()),
@@ -460,7 +473,10 @@ impl Check<'_> {
             return self.at(baseline, e);
         }
         if let (Some(rest), Some(bands)) = (key.strip_prefix("bands"), &rule.bands) {
-            let index = rest.strip_prefix('[').and_then(|r| r.split(']').next()).and_then(|i| i.parse::<usize>().ok());
+            let index = rest
+                .strip_prefix('[')
+                .and_then(|r| r.split(']').next())
+                .and_then(|i| i.parse::<usize>().ok());
             match index.and_then(|i| bands.value.get(i)) {
                 Some(band) => self.at(band, e),
                 None => self.at(bands, e),

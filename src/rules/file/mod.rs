@@ -117,8 +117,17 @@ pub const ALERTING_VARIABLES: [&str; 4] = ["$labels", "$externalLabels", "$exter
 
 /// Those of sigma rules: of one series and the band that fires.
 pub const SIGMA_VARIABLES: [&str; 11] = [
-    "$labels", "$externalLabels", "$externalURL", "$value", "$center", "$stddev", "$zscore", "$band", "$samples",
-    "$firings", "$useful",
+    "$labels",
+    "$externalLabels",
+    "$externalURL",
+    "$value",
+    "$center",
+    "$stddev",
+    "$zscore",
+    "$band",
+    "$samples",
+    "$firings",
+    "$useful",
 ];
 
 impl RuleSpec {

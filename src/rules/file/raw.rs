@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::model::yaml::Spanned;
-use crate::sigma::{BaselineConfig, Band};
+use crate::sigma::{Band, BaselineConfig};
 
 /// A text and its place. Numbers are taken as they are written.
 pub(super) type Text = Spanned<String>;
