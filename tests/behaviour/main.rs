@@ -9,6 +9,7 @@ mod promql;
 mod rules;
 mod scrape;
 mod sigma;
+mod sigma_arithmetic;
 mod storage;
 mod template;
 mod web;
