@@ -60,6 +60,7 @@ impl Memory {
                 for x in bucket.picks() {
                     sketch.learn(*x, weight);
                 }
+                sketch.settle();
             }
             Self::Seasonal(m, seasons) => {
                 moments(m);

@@ -7,7 +7,7 @@ pub(super) const CAPACITY: usize = 128;
 /// Beside the moments of the gaussian model there is room for these.
 pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
-pub(super) const CAPACITY_AS_GATE: usize = 24;
+pub(super) const CAPACITY_AS_GATE: usize = 20;
 /// A value farther than this many σ from all is worth remembering of its own.
 const REMEMBER: f64 = 0.10;
 /// The scale is at least this share of the largest |x| seen.

@@ -41,17 +41,17 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            weber: 0.05,
-            floor: 0.07,
-            remember: 0.095,
+            weber: 0.135,
+            floor: 0.1,
+            remember: 0.093,
             capacity: 64,
-            mean_ms: 2_520_000,
+            mean_ms: 3_240_000,
             sample_threshold: 0.125,
-            mean_threshold: 0.38,
-            quiet_ms: 50_400_000,
-            widen: 1.66,
+            mean_threshold: 0.45,
+            quiet_ms: 72_000_000,
+            widen: 1.7,
             half_life_ms: 4.0 * 86_400_000.0,
-            forget_ms: 30 * 86_400_000,
+            forget_ms: 90 * 86_400_000,
         }
     }
 }
@@ -157,5 +157,79 @@ impl Scorer {
             return 1.0 - 0.5 / relative;
         }
         (0.5 * relative).clamp(0.0, 0.499)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const DAY: i64 = 1440 * MINUTE;
+
+    /// Two levels that take turns every 6 hours, with a little ripple.
+    fn usual(t: i64) -> f64 {
+        let level = if t % (12 * 60 * MINUTE) < 6 * 60 * MINUTE { 20.0 } else { 80.0 };
+        level + ((t / MINUTE) as f64 * 0.7).sin()
+    }
+
+    fn pages(scorer: &mut Scorer, from: i64, to: i64, value: impl Fn(i64) -> f64) -> Vec<i64> {
+        (from / (5 * MINUTE)..to / (5 * MINUTE))
+            .map(|i| i * 5 * MINUTE)
+            .filter(|t| scorer.score(*t, value(*t)) >= 0.5)
+            .collect()
+    }
+
+    #[test]
+    fn pages_for_what_was_never_there_and_not_for_what_was() {
+        let mut scorer = Scorer::default();
+        pages(&mut scorer, 0, 7 * DAY, usual);
+        assert!(pages(&mut scorer, 7 * DAY, 14 * DAY, usual).is_empty());
+        for strange in [50.0, 300.0, -40.0] {
+            let mut one = scorer.clone();
+            assert!(one.score(14 * DAY, strange) >= 0.5, "{strange}");
+            // Quiet after it, however strange.
+            assert!(one.score(14 * DAY + 5 * MINUTE, strange * 9.0) < 0.5);
+        }
+    }
+
+    #[test]
+    fn every_page_widens_and_time_relaxes() {
+        let mut scorer = Scorer::default();
+        pages(&mut scorer, 0, 7 * DAY, usual);
+        // The same kind of news every day pages less and less often; after a month of peace it pages again.
+        let mut fired = Vec::new();
+        let mut level = 80.0;
+        for day in 7..21 {
+            level += 16.0;
+            let news = level;
+            fired.push(
+                !pages(&mut scorer, day * DAY, (day + 1) * DAY, |t| {
+                    if t % DAY < 9 * MINUTE { news } else { usual(t) }
+                })
+                .is_empty(),
+            );
+        }
+        let count = fired.iter().filter(|f| **f).count();
+        assert!(fired[0] && (3..10).contains(&count), "{fired:?}");
+        assert!(pages(&mut scorer, 21 * DAY, 51 * DAY, usual).is_empty());
+        assert!(scorer.score(51 * DAY, level + 60.0) >= 0.5);
+    }
+
+    #[test]
+    fn scores_stay_in_their_range_for_anything() {
+        let mut scorer = Scorer::default();
+        for (i, x) in [f64::NAN, f64::INFINITY, 0.0, 0.0, f64::MAX, f64::MIN, 1e-300, -0.0, 1.0]
+            .iter()
+            .cycle()
+            .take(500)
+            .enumerate()
+        {
+            for t in [i as i64 * MINUTE, i64::MIN, i64::MAX, 0] {
+                let score = scorer.score(t, *x);
+                assert!((0.0..=1.0).contains(&score), "{t} {x}: {score}");
+            }
+        }
+        assert!(size_of::<Scorer>() + 2 * 64 * 8 <= 2048);
     }
 }

@@ -10,6 +10,7 @@ mod rules;
 mod scrape;
 mod sigma;
 mod sigma_arithmetic;
+mod sigma_incidents;
 mod storage;
 mod template;
 mod web;
