@@ -25,7 +25,7 @@ pub fn page(state: &State) -> String {
     row(&mut h, "Chunks", |h| _ = h.show(stats.chunks));
     row(&mut h, "Samples from", |h| _ = h.time(stats.min_t.unwrap_or(0)));
     row(&mut h, "to", |h| _ = h.time(stats.max_t.unwrap_or(0)));
-    h.raw("</table><h2>Largest metrics</h2><table><tr><th scope=\"col\">Metric</th><th scope=\"col\">Series</th></tr>");
+    h.raw("</table><h2>Largest metrics</h2><table><tr><th scope=\"col\">Metric</th><th scope=\"col\" class=\"num\">Series</th></tr>");
     for entry in &stats.series_by_metric {
         h.raw("<tr><td><code>")
             .text(&entry.name)
