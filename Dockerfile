@@ -25,7 +25,7 @@ RUN command -v rustup >/dev/null && rustup target add "$TARGET" || true; \
       export RUSTFLAGS='-C target-feature=+crt-static'; \
     fi; \
     SIDEBAND_REVISION=$REVISION cargo build --release --locked --bin sideband --target "$target"; \
-    mkdir -p /image/var/lib/sideband /image/etc/sideband; \
+    mkdir -p /image/var/lib/sideband; \
     cp "target/$target/release/sideband" /image/sideband; \
     if readelf -d /image/sideband | grep NEEDED; then echo 'the binary is not static'; exit 1; fi; \
     chmod 0755 /image/sideband
@@ -43,4 +43,4 @@ EXPOSE 19309
 VOLUME ["/var/lib/sideband"]
 ENTRYPOINT ["/sideband"]
 # The configuration is mounted as a directory, so that a changed file is seen.
-CMD ["--config.file=/etc/sideband/sideband.yml", "--web.listen-address=:19309", "--storage.path=/var/lib/sideband"]
+CMD ["--config.file=/etc/sideband/config/sideband.yml", "--web.listen-address=:19309", "--storage.path=/var/lib/sideband"]

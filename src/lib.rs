@@ -23,6 +23,6 @@ pub mod web;
 // Floor 5
 pub mod config;
 // Floor 6
-// pub mod daemon;
+pub mod daemon;
 // Floor 7
-// pub mod cli;
+pub mod cli;

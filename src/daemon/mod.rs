@@ -2,7 +2,9 @@
 
 mod alerts;
 mod host;
+mod messages;
 mod metrics;
+mod paging;
 mod reload;
 mod rooms;
 mod signals;
@@ -94,7 +96,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let systemd = systemd::Notifier::from_env();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut signals = Signals::new().map_err(|e| StartError::Other(format!("signals: {e}")))?;
-    let loaded = config::load(&options.config_file).map_err(StartError::Config)?;
+    let loaded = config::load_to_run(&options.config_file).map_err(StartError::Config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -10,15 +10,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Inputs, Loaded};
+use crate::host::HostConfig;
 use crate::ledger::Ledger;
 use crate::model::{Clock, Duration};
 use crate::net::auth::Security;
 use crate::net::listener::{self, ServerLimits};
-use crate::paging::{Pager, PagerHandle};
+use crate::paging::PagingMetrics;
 use crate::promql::{Engine, EngineOptions};
 use crate::remote::{AlertmanagerSender, SenderMetrics};
 use crate::rules;
-use crate::scrape;
+use crate::scrape::{self, ScrapeJob};
 use crate::storage::{SourceId, Storage, StorageMetrics, StorageOptions};
 use crate::telemetry::SelfMetrics;
 use crate::web::{self, Web};
@@ -26,6 +27,7 @@ use crate::web::{self, Web};
 use super::alerts::AlertOutput;
 use super::host::HostTask;
 use super::metrics::ReloadMetrics;
+use super::paging::PagerSlot;
 use super::reload::Requests;
 use super::views::{IncidentsAdapter, LifecycleAdapter, RulesAdapter, Status, TargetsAdapter};
 use super::{Options, StartError};
@@ -42,13 +44,16 @@ const SAMPLES_DIR: &str = "samples";
 /// Everything that runs.
 pub struct Rooms {
     options: Options,
-    config: Config,
+    /// What the host task runs with.
+    host_config: Option<(HostConfig, Duration)>,
+    /// The jobs that run, to go back to.
+    jobs: Vec<ScrapeJob>,
     clock: Arc<dyn Clock>,
     storage: Storage,
     scrape: Arc<scrape::Manager>,
     rules: rules::Manager,
     output: Arc<AlertOutput>,
-    pager: PagerHandle,
+    pager: PagerSlot,
     host: Option<HostTask>,
     web: Arc<Web>,
     status: Arc<Status>,
@@ -91,7 +96,7 @@ impl Rooms {
         let storage_metrics = StorageMetrics::register(&mut registry);
         let storage = Storage::open(storage_options(options, &config, storage_metrics), clock.clone())
             .map_err(|e| other("storage", &e))?;
-        let ledger = open_ledger(&options.storage_path.join(LEDGER_FILE));
+        let ledger = open_ledger(&options.storage_path.join(LEDGER_FILE)).map_err(StartError::Other)?;
         let next_source = Arc::new(AtomicU32::new(HOST_SOURCE.0 + 1));
         let instance_id = random_id().map_err(|e| other("random numbers", &e))?;
 
@@ -119,7 +124,8 @@ impl Rooms {
             scrape::ScrapeMetrics::register(&mut registry),
         ));
         let external_url = external_url(options, &addresses);
-        let pager = Pager::spawn(ledger, clock.clone(), external_url.clone(), &mut registry);
+        let paging_metrics = PagingMetrics::register(&mut registry);
+        let pager = PagerSlot::new(ledger, clock.clone(), external_url.clone(), paging_metrics);
         let sender_metrics = SenderMetrics::register(&mut registry);
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let web_metrics = web::WebMetrics::register(&mut registry);
@@ -135,7 +141,7 @@ impl Rooms {
                 security: security.clone(),
                 rules: Arc::new(RulesAdapter(rules.clone())),
                 targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter(pager.clone())),
+                incidents: Arc::new(IncidentsAdapter::new(pager.clone())),
                 lifecycle: Arc::new(LifecycleAdapter { requests, status: status.clone() }),
             },
             web::Options {
@@ -164,7 +170,8 @@ impl Rooms {
         ));
         let mut rooms = Self {
             options: options.clone(),
-            config,
+            host_config: None,
+            jobs: Vec::new(),
             clock,
             storage,
             scrape,
@@ -182,7 +189,6 @@ impl Rooms {
             rules_task,
             web_task,
         };
-        let config = std::mem::take(&mut rooms.config);
         rooms.apply(config, loaded.shown).await.map_err(StartError::Other)?;
         rooms.status.set_ready();
         Ok(rooms)
@@ -237,31 +243,28 @@ impl Rooms {
         )
         .map_err(|e| format!("alerting: {e}"))?;
         let interval = config.host.scrape_interval.unwrap_or(config.scrape_interval);
-        let host_changed = self.host.is_none() || config.host != self.config.host || interval != self.host_interval();
+        let host = (config.host, interval);
         self.scrape.apply(config.scrape_jobs.clone()).map_err(|e| e.to_string())?;
-        if let Err(e) = self.pager.reload(config.paging.take()).await {
+        if let Err(e) = self.pager.apply(config.paging.take()).await {
             // The jobs of the running configuration were good once.
-            if let Err(again) = self.scrape.apply(self.config.scrape_jobs.clone()) {
+            if let Err(again) = self.scrape.apply(self.jobs.clone()) {
                 tracing::error!(error = %again, "the former scrape jobs cannot be restored");
             }
             return Err(format!("paging: {e}"));
         }
-        if host_changed {
+        self.jobs = config.scrape_jobs;
+        if self.host_config.as_ref() != Some(&host) {
             // The old one ends first: two would write the same series.
             self.host = None;
-            if config.host.enabled {
-                let task = HostTask::start(
-                    &config.host,
-                    interval,
-                    self.storage.clone(),
-                    HOST_SOURCE,
-                    self.clock.clone(),
-                );
+            if host.0.enabled {
+                let (storage, clock) = (self.storage.clone(), self.clock.clone());
+                let task = HostTask::start(&host.0, interval, storage, HOST_SOURCE, clock);
                 // The section was checked when it was loaded.
                 self.host = task.inspect_err(|error| tracing::error!(%error, "no host metrics")).ok();
             }
+            self.host_config = Some(host);
         }
-        self.output.set(Some(self.pager.clone()), sender);
+        self.output.set(self.pager.get(), sender);
         let mut settings = rules::Settings {
             external_labels: config.external_labels.clone(),
             external_url: external_url(&self.options, &self.addresses),
@@ -284,12 +287,7 @@ impl Rooms {
         self.status.set_config(shown);
         self.status.reloaded(true, now);
         self.reload_metrics.succeeded(now);
-        self.config = config;
         Ok(())
-    }
-
-    fn host_interval(&self) -> Duration {
-        self.config.host.scrape_interval.unwrap_or(self.config.scrape_interval)
     }
 
     /// Tidies what is stored, in the background.
@@ -307,9 +305,7 @@ impl Rooms {
         self.pager.stop().await;
         let _ = self.web_task.await;
         let storage = self.storage;
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || storage.close()).await {
-            tracing::error!(%error, "the samples were not all written");
-        }
+        let _ = tokio::task::spawn_blocking(move || storage.flush()).await;
     }
 }
 
@@ -339,15 +335,15 @@ fn retention_text(options: &Options, config: &Config) -> String {
 }
 
 /// The ledger's file; when it cannot be used pages go out all the same, from memory.
-fn open_ledger(path: &Path) -> Ledger {
+fn open_ledger(path: &Path) -> Result<Ledger, String> {
     match Ledger::open(path) {
-        Ok(ledger) => ledger,
+        Ok(ledger) => Ok(ledger),
         Err(error) => {
             tracing::error!(
                 file = %path.display(), %error,
                 "THE LEDGER CANNOT BE OPENED: pages are kept in memory only and a restart forgets them"
             );
-            Ledger::broken(path)
+            Ledger::in_memory().map_err(|e| e.to_string())
         }
     }
 }

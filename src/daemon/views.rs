@@ -1,12 +1,17 @@
 //! What the web room shows, fetched from the rooms that it does not know by type.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::model::{Labels, Timestamp};
-use crate::paging::{self, PagerHandle};
+use crate::paging::acklink::AckClaim;
+use crate::paging::engine as paging;
+use crate::paging::incident::{Actor, State};
+use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
@@ -15,6 +20,7 @@ use crate::web::{
     TargetHealth, TargetView, TargetsView, TokenView,
 };
 
+use super::paging::PagerSlot;
 use super::reload::{Request, Requests};
 
 /// RFC 3339 to ms; 0, which is "never", for Go's zero time.
@@ -120,45 +126,89 @@ impl TargetsView for TargetsAdapter {
     }
 }
 
-/// Incidents.
-pub struct IncidentsAdapter(pub PagerHandle);
+/// Incidents. The methods are called on threads that may block.
+pub struct IncidentsAdapter {
+    pager: PagerSlot,
+    runtime: Handle,
+}
+
+impl IncidentsAdapter {
+    /// Must be called on the runtime.
+    pub fn new(pager: PagerSlot) -> Self {
+        Self { pager, runtime: Handle::current() }
+    }
+
+    /// Asks the pager and waits for what it says.
+    fn ask<T, F: Future<Output = Result<T, PagerError>>>(
+        &self,
+        question: impl FnOnce(PagerHandle) -> F,
+    ) -> Result<T, CommandError> {
+        let pager = self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        self.runtime.block_on(question(pager)).map_err(|e| CommandError::Failed(e.to_string()))
+    }
+
+    fn claim(&self, token: &str) -> Result<AckClaim, CommandError> {
+        let pager = self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        pager.check_link(token).map_err(|e| CommandError::BadToken(e.to_string()))
+    }
+}
+
+fn number(id: &str) -> Result<u64, CommandError> {
+    id.parse().map_err(|_| CommandError::NotFound(format!("no incident {id}")))
+}
+
+fn actor(by: &str) -> Actor {
+    let by = if by.is_empty() { "somebody" } else { by };
+    Actor { by: by.to_owned(), via: "api".to_owned(), from: String::new() }
+}
 
 impl Incidents for IncidentsAdapter {
     fn list(&self, resolved_too: bool, limit: usize) -> Result<Vec<IncidentView>, CommandError> {
-        let mut incidents: Vec<IncidentView> = self.0.incidents().into_iter().map(incident).collect();
-        incidents.retain(|i| resolved_too || i.state != IncidentState::Resolved);
-        incidents.sort_by_key(|i| std::cmp::Reverse(i.started_at));
+        if self.pager.get().is_none() {
+            return Ok(Vec::new());
+        }
+        let mut incidents = self.ask(|pager| async move { pager.incidents().await })?;
+        incidents.retain(|i| resolved_too || i.state != State::Resolved);
         incidents.truncate(limit);
-        Ok(incidents)
+        Ok(incidents.into_iter().map(incident).collect())
     }
 
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
-        self.0.incident(id).map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
+        let number = number(id)?;
+        let found = self.ask(|pager| async move { pager.incident(number).await })?;
+        found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
     }
 
-    fn acknowledge(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError> {
-        self.0.acknowledge(id, by, "api", comment).map_err(refused)?;
+    fn acknowledge(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by));
+        self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
-    fn resolve(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError> {
-        self.0.resolve(id, by, "api", comment).map_err(refused)?;
+    fn resolve(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by));
+        self.ask(|pager| async move { pager.resolve(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
-        let (person, view) = self.0.read_token(token).map_err(refused)?;
-        Ok(TokenView { person, incident: incident(view) })
+        let claim = self.claim(token)?;
+        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
     }
 
     fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
-        let (person, view) = self.0.acknowledge_by_token(token).map_err(refused)?;
-        Ok(TokenView { person, incident: incident(view) })
+        let claim = self.claim(token)?;
+        let used = claim.clone();
+        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?.map_err(refused)?;
+        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
     }
 }
 
 fn refused(e: paging::CommandError) -> CommandError {
-    CommandError::Conflict(e.to_string())
+    match e {
+        paging::CommandError::NotFound(_) => CommandError::NotFound(e.to_string()),
+        _ => CommandError::Conflict(e.to_string()),
+    }
 }
 
 fn incident(i: paging::IncidentView) -> IncidentView {
@@ -167,9 +217,9 @@ fn incident(i: paging::IncidentView) -> IncidentView {
     let title = summary.or_else(|| i.group_labels.get("alertname")).cloned().unwrap_or_else(|| i.group_key.clone());
     IncidentView {
         state: match i.state {
-            paging::State::Triggered => IncidentState::Triggered,
-            paging::State::Acknowledged => IncidentState::Acknowledged,
-            paging::State::Resolved => IncidentState::Resolved,
+            State::Triggered => IncidentState::Triggered,
+            State::Acknowledged => IncidentState::Acknowledged,
+            State::Resolved => IncidentState::Resolved,
         },
         title,
         severity: i.severity,

@@ -16,7 +16,7 @@ const MAX_AHEAD_MS: i64 = 600_000;
 
 /// What a page held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub struct Counts {
     /// Samples on the page.
     pub scraped: u64,
     /// Of them, those left after relabelling.
@@ -29,13 +29,53 @@ pub(super) struct Counts {
 }
 
 /// What the page is read for.
-pub(super) struct Ingest<'a> {
+pub struct Ingest<'a> {
     pub job: &'a ScrapeJob,
     pub target_labels: &'a Labels,
     pub storage: &'a Storage,
     pub metrics: &'a ScrapeMetrics,
     /// When the target was scraped, ms.
     pub t: Timestamp,
+}
+
+/// Reads the pages of one target one after the other, with what it remembers of the last ones.
+#[derive(Debug)]
+pub struct PageReader {
+    known: KnownLines,
+}
+
+impl Default for PageReader {
+    fn default() -> Self {
+        Self { known: KnownLines::new() }
+    }
+}
+
+impl PageReader {
+    /// Puts the samples of a page, scraped at `t` (ms), into the batch, the ends of series that are no
+    /// longer on it too.
+    ///
+    /// # Errors
+    /// The page is not valid or exceeds a limit of the job, in Prometheus' words. The batch must be
+    /// thrown away then; [`Self::failed`] ends the series.
+    pub fn read(
+        &mut self,
+        ingest: &Ingest<'_>,
+        page: &[u8],
+        format: Format,
+        appender: &mut Appender<'_>,
+    ) -> (Counts, Result<(), String>) {
+        let (counts, result) = ingest.page(page, format, &mut self.known, appender);
+        if result.is_ok() {
+            self.known.finish(true, |id| end_series(appender, id, ingest.t));
+        }
+        (counts, result)
+    }
+
+    /// There was no good page at `t` (ms): all series that were there end.
+    pub fn failed(&mut self, appender: &mut Appender<'_>, t: Timestamp) {
+        self.known.begin();
+        self.known.finish(false, |id| end_series(appender, id, t));
+    }
 }
 
 struct Page<'a, 'b, 's> {
@@ -48,8 +88,7 @@ struct Page<'a, 'b, 's> {
 }
 
 impl Ingest<'_> {
-    /// Puts the page's samples into the batch. After an error the batch must be thrown away.
-    pub fn page(
+    fn page(
         &self,
         page: &[u8],
         format: Format,

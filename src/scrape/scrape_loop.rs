@@ -7,9 +7,8 @@ use hyper::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cache::KnownLines;
 use super::config::ScrapeJob;
-use super::ingest::{Counts, Ingest, end_series, report_labels};
+use super::ingest::{Counts, Ingest, PageReader, end_series, report_labels};
 use super::manager::Env;
 use super::metrics::Limit;
 use super::target::Target;
@@ -74,7 +73,7 @@ pub(super) struct Scraper {
     pub status: Arc<Mutex<Status>>,
     /// Set while the whole job is at fault (too many targets).
     pub job_error: Arc<Mutex<Option<String>>>,
-    known: KnownLines,
+    reader: PageReader,
     report: Vec<SeriesId>,
 }
 
@@ -109,7 +108,7 @@ impl Scraper {
             source,
             status,
             job_error,
-            known: KnownLines::new(),
+            reader: PageReader::default(),
             report: Vec::new(),
         }
     }
@@ -164,7 +163,7 @@ impl Scraper {
                 metrics: &self.env.metrics,
                 t,
             };
-            let (read, result) = ingest.page(&body, format, &mut self.known, &mut appender);
+            let (read, result) = self.reader.read(&ingest, &body, format, &mut appender);
             counts = read;
             result
         });
@@ -173,9 +172,8 @@ impl Scraper {
             // Nothing of a page that is wrong somewhere is kept.
             drop(appender);
             appender = storage.appender(source);
-            self.known.begin();
+            self.reader.failed(&mut appender, t);
         }
-        self.known.finish(result.is_ok(), |id| end_series(&mut appender, id, t));
         let seconds = started.elapsed().as_secs_f64();
         self.report(&mut appender, t, seconds, counts, size, result.is_ok());
         appender.commit(t);
@@ -267,8 +265,7 @@ impl Scraper {
     fn end(&mut self, t: Timestamp) {
         let storage = self.env.storage.clone();
         let mut appender = storage.appender(self.source);
-        self.known.begin();
-        self.known.finish(false, |id| end_series(&mut appender, id, t));
+        self.reader.failed(&mut appender, t);
         for id in &self.report {
             end_series(&mut appender, *id, t);
         }

@@ -6,6 +6,7 @@ use super::bands::{Bands, BandsChange, BandsPlan};
 use super::baseline::{Baseline, Judgement, Plan};
 use super::codec::{DecodeError, Reader, Writer};
 use super::config::{Band, Config, ConfigError};
+use super::widening::Widening;
 
 /// A checked rule, shared by its series.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,17 +65,20 @@ impl Detector {
 
     /// Judges one sample (ms since the epoch, any value) and moves the bands.
     pub fn evaluate(&self, state: &mut SeriesState, now: Timestamp, value: f64) -> Evaluation {
+        self.evaluate_widened(state, now, value, &Widening::default())
+    }
+
+    /// The same with bands that were widened by earlier pages. The owner tells the [`Widening`] of each page that went out.
+    pub fn evaluate_widened(
+        &self,
+        state: &mut SeriesState,
+        now: Timestamp,
+        value: f64,
+        widening: &Widening,
+    ) -> Evaluation {
         let judgement = state.baseline.observe(&self.plan, now, value);
-        self.act(state, now, judgement)
-    }
-
-    /// The expression had no value for this series: as a sample that is no number.
-    pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
-        self.evaluate(state, now, f64::NAN)
-    }
-
-    fn act(&self, state: &mut SeriesState, now: Timestamp, judgement: Judgement) -> Evaluation {
-        let bands = state.bands.update(&self.bands, now, &judgement, 1.0, f64::INFINITY);
+        let (widen, passes) = (widening.factor(now), widening.passes_from());
+        let bands = state.bands.update(&self.bands, now, &judgement, widen, passes);
         if let Some(since) = bands.freeze {
             state.baseline.freeze(&self.plan, now, since);
         }
@@ -82,6 +86,11 @@ impl Detector {
             state.baseline.thaw(now);
         }
         Evaluation { judgement, bands }
+    }
+
+    /// The expression had no value for this series: as a sample that is no number.
+    pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
+        self.evaluate(state, now, f64::NAN)
     }
 
     /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out.

@@ -6,6 +6,7 @@
 
 mod bands;
 mod baseline;
+mod calibration;
 mod codec;
 mod config;
 mod detector;
@@ -15,9 +16,11 @@ mod memory;
 mod novelty;
 mod robust;
 mod seasonal;
+mod widening;
 
 pub use bands::{BandState, Bands, BandsChange, Phase};
 pub use baseline::{Baseline, Judgement, Plan};
+pub use calibration::{coin_p_value, false_events_per_day, once_in_days, tail_probability};
 pub use codec::DecodeError;
 pub use config::{
     Action, Band, BaselineConfig, Config, ConfigError, Direction, Gate, Judge, Model, PageBudget, Record,
@@ -26,3 +29,4 @@ pub use config::{
 pub const NOVEL: f64 = 0.16;
 
 pub use detector::{Detector, Evaluation, SeriesState};
+pub use widening::Widening;

@@ -8,6 +8,7 @@ mod paging;
 mod promql;
 mod rules;
 mod scrape;
+mod shipped;
 mod sigma;
 mod storage;
 mod template;

@@ -148,7 +148,7 @@ fn refuses_what_cannot_work_and_names_the_key() {
         "judge: mean 1h\npage_budget: 2 per 30d\nbands: [{sigma: 3, gate: novelty}]",
         "baseline: {model: seasonal, window: 28d, seasonality: [1d, 1w]}\nbands: [{sigma: 3}]",
     ] {
-        assert_eq!(config(text).errors(), [], "{text}");
+        assert!(config(text).errors().is_empty(), "{text}");
     }
 }
 
@@ -505,11 +505,7 @@ fn the_seasonal_model_misses_a_peak_that_did_not_come() {
     plain.step = MINUTE;
     let mut noise = Noise(17);
     plain.run(14 * DAY, |t| daily(t) + 3.0 * noise.normal());
-    assert_eq!(
-        plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()),
-        [0i64; 0],
-        "the plain model is blind to it"
-    );
+    assert_eq!(plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()), [0i64; 0], "the plain model is blind to it");
 }
 
 #[test]
