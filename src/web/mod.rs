@@ -2,6 +2,7 @@
 
 mod ack;
 mod api;
+mod deadline;
 mod exposed;
 mod guard;
 mod json;

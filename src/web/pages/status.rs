@@ -1,11 +1,14 @@
 //! Status: the process, its flags, its storage, its configuration.
 
+use std::sync::Arc;
+
 use super::layout::{Html, Page};
 use crate::web::state::State;
 
-pub fn page(state: &State) -> String {
+pub async fn page(state: &Arc<State>) -> String {
     let facts = state.parts.lifecycle.runtime();
-    let stats = state.parts.storage.stats(10);
+    let storage = state.parts.storage.clone();
+    let stats = tokio::task::spawn_blocking(move || storage.stats(10)).await.unwrap_or_default();
     let mut h = Html::default();
     h.raw("<h2>Process</h2><table>");
     row(&mut h, "Version", |h| {
