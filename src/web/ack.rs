@@ -8,6 +8,7 @@ use hyper::header::REFERRER_POLICY;
 use hyper::{Method, StatusCode};
 
 use super::api::incidents::status_of;
+use super::pages::guarded;
 use super::pages::layout::{Html, Page};
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
@@ -33,7 +34,7 @@ pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> 
         Err(e) => html(status_of(&e), error_page(state, &e)),
     };
     // The address is a key: it must not travel on in a Referer, nor stay in a shared cache.
-    answer.with(REFERRER_POLICY, "no-referrer").with(hyper::header::CACHE_CONTROL, "no-store")
+    guarded(answer).with(REFERRER_POLICY, "no-referrer").with(hyper::header::CACHE_CONTROL, "no-store")
 }
 
 fn page(state: &State, view: &TokenView, done: bool) -> String {

@@ -336,6 +336,10 @@ pub trait Lifecycle: Send + Sync {
     fn config_yaml(&self) -> String;
     /// Facts about the process.
     fn runtime(&self) -> RuntimeView;
+    /// The URLs of the Alertmanagers that alerts are sent to.
+    fn alertmanagers(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Facts about the process.

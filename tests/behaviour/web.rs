@@ -5,6 +5,7 @@ mod exposed;
 mod listener;
 mod pages;
 mod security;
+mod tls;
 
 use std::io::Read;
 use std::net::SocketAddr;

@@ -48,11 +48,8 @@ pub(super) async fn route(state: &Arc<State>, asked: Asked, rest: Vec<String>) -
         ["scrape_pools"] if get => ("/api/v1/scrape_pools", targets::pools(state)),
         ["rules"] if get => ("/api/v1/rules", rules::rules(state, &asked.params)),
         ["alerts"] if get => ("/api/v1/alerts", rules::alerts(state)),
-        ["alertmanagers"] if get => (
-            "/api/v1/alertmanagers",
-            Ok(Success::json(br#"{"activeAlertmanagers":[],"droppedAlertmanagers":[]}"#.to_vec())),
-        ),
-        ["status", what] if get => ("/api/v1/status", status::status(state, what, &asked.params)),
+        ["alertmanagers"] if get => ("/api/v1/alertmanagers", rules::alertmanagers(state)),
+        ["status", what] if get => ("/api/v1/status", status::status(state, what, asked.params).await),
         [
             "query" | "query_range" | "query_exemplars" | "format_query" | "parse_query" | "series"
             | "labels" | "metadata" | "targets" | "rules" | "alerts" | "alertmanagers" | "status",

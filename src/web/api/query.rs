@@ -1,8 +1,9 @@
 //! Queries: instant, range, and what is asked of their text.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::super::deadline::Until;
 use super::super::json::{push_labels, push_point, push_str, push_time, push_value};
 use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
@@ -10,7 +11,7 @@ use super::super::server::Asked;
 use super::super::state::State;
 use super::blocking;
 use crate::model::{Matcher, Timestamp};
-use crate::promql::{Engine, EvalError, Expr, QueryOutput, Value, ValueType};
+use crate::promql::{Engine, EvalError, Expr, QueryOutput, Source, Value, ValueType};
 
 /// The most points of a series in a range query's answer.
 const MAX_POINTS: i64 = 11_000;
@@ -56,11 +57,12 @@ fn engine(state: &State, params: &Params) -> Result<Arc<Engine>, ApiError> {
     }
 }
 
-/// Runs a query on the blocking pool when it is its turn, within the timeout.
+/// Runs a query on the blocking pool when it is its turn, within the timeout; the samples come from a source
+/// that runs dry when the time is up.
 async fn run<T: Send + 'static>(
     state: &Arc<State>,
     timeout: Option<crate::model::Duration>,
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&dyn Source) -> Result<T, EvalError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let most = state.options.query_timeout_ms;
     let ms = timeout.map_or(most, |t| t.ms().clamp(0, most));
@@ -68,13 +70,17 @@ async fn run<T: Send + 'static>(
         return Err(ApiError::new(ErrorKind::Timeout, EvalError::Timeout));
     }
     let limit = Duration::from_millis(ms.unsigned_abs());
+    let deadline = Instant::now() + limit;
+    let storage = state.parts.storage.clone();
     let queries = Arc::clone(&state.queries);
     let turn = async {
         let permit = queries.acquire_owned().await;
         blocking(move || {
             // The place is free again only when the work is really over.
             let _permit = permit;
-            work()
+            let source = Until::new(&storage, deadline);
+            let result = work(&source).map_err(|e| failed(&e))?;
+            if source.passed() { Err(failed(&EvalError::Timeout)) } else { Ok(result) }
         })
         .await
     };
@@ -93,9 +99,8 @@ pub(super) async fn instant(state: &Arc<State>, asked: Asked) -> Result<Success,
     let timeout = params.duration("timeout")?;
     let engine = engine(state, params)?;
     let expr = parsed(params)?;
-    let storage = state.parts.storage.clone();
-    run(state, timeout, move || {
-        let output = engine.instant(&storage, &expr, t).map_err(|e| failed(&e))?;
+    run(state, timeout, move |source| {
+        let output = engine.instant(source, &expr, t)?;
         Ok(write(output, t, limit))
     })
     .await
@@ -130,9 +135,8 @@ pub(super) async fn range(state: &Arc<State>, asked: Asked) -> Result<Success, A
             format!("invalid expression type {kind:?} for range query, must be Scalar or instant Vector");
         return Err(ApiError::invalid("query", reason));
     }
-    let storage = state.parts.storage.clone();
-    run(state, timeout, move || {
-        let output = engine.range(&storage, &expr, start, end, step).map_err(|e| failed(&e))?;
+    run(state, timeout, move |source| {
+        let output = engine.range(source, &expr, start, end, step)?;
         Ok(write(output, end, limit))
     })
     .await
@@ -147,8 +151,8 @@ pub(in crate::web) async fn evaluate_range(
     step: i64,
 ) -> Result<QueryOutput, ApiError> {
     let expr = crate::promql::parse(query).map_err(|e| ApiError::new(ErrorKind::BadData, e))?;
-    let (engine, storage) = (Arc::clone(&state.parts.engine), state.parts.storage.clone());
-    run(state, None, move || engine.range(&storage, &expr, start, end, step).map_err(|e| failed(&e))).await
+    let engine = Arc::clone(&state.parts.engine);
+    run(state, None, move |source| engine.range(source, &expr, start, end, step)).await
 }
 
 /// `/query_exemplars`: none are kept.

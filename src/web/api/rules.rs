@@ -111,3 +111,10 @@ pub(super) fn alerts(state: &State) -> Result<Success, ApiError> {
     let alerts = groups.into_iter().flat_map(|g| g.rules).flat_map(|r| r.alerts).collect();
     Success::of(&Alerts { alerts })
 }
+
+/// `/alertmanagers`.
+pub(super) fn alertmanagers(state: &State) -> Result<Success, ApiError> {
+    let active: Vec<serde_json::Value> =
+        state.parts.lifecycle.alertmanagers().iter().map(|url| serde_json::json!({ "url": url })).collect();
+    Success::of(&serde_json::json!({ "activeAlertmanagers": active, "droppedAlertmanagers": [] }))
+}

@@ -1,6 +1,7 @@
 //! Facts about the process.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -8,16 +9,20 @@ use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::state::State;
 use super::super::views::time_text;
+use super::blocking;
 use crate::storage::StatsEntry;
 
 /// `/status/…`.
-pub(super) fn status(state: &State, what: &str, params: &Params) -> Result<Success, ApiError> {
+pub(super) async fn status(state: &Arc<State>, what: &str, params: Params) -> Result<Success, ApiError> {
     match what {
         "buildinfo" => build(state),
         "runtimeinfo" => runtime(state),
         "config" => Success::of(&json!({ "yaml": state.parts.lifecycle.config_yaml() })),
         "flags" => Success::of(&state.options.flags.iter().cloned().collect::<BTreeMap<_, _>>()),
-        "tsdb" => tsdb(state, params),
+        "tsdb" => {
+            let state = Arc::clone(state);
+            blocking(move || tsdb(&state, &params)).await
+        }
         "walreplay" => Success::of(&json!({ "min": 0, "max": 0, "current": 0 })),
         other => Err(ApiError::new(ErrorKind::NotFound, format_args!("no status {other:?}"))),
     }

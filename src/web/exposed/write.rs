@@ -1,5 +1,6 @@
 //! The pieces of a text exposition.
 
+use crate::exposition::canonical_bound;
 use crate::model::{
     Labels, METRIC_NAME, MetricType, Timestamp, format_float_exposition, is_legacy_label_name,
     is_legacy_metric_name, parse_float,
@@ -55,9 +56,10 @@ pub fn push_series(
             push_name(out, n, false);
         }
         out.extend_from_slice(b"=\"");
-        match canonical_le && matches!(n, "le" | "quantile") {
-            true => push_escaped(out, &canonical_bound(v), true),
-            false => push_escaped(out, v, true),
+        let bound = if canonical_le && matches!(n, "le" | "quantile") { parse_float(v) } else { None };
+        match bound {
+            Some(bound) => push_escaped(out, &canonical_bound(bound), true),
+            None => push_escaped(out, v, true),
         }
         out.push(b'"');
     };
@@ -77,14 +79,6 @@ pub fn push_series(
     }
     if open {
         out.push(b'}');
-    }
-}
-
-fn canonical_bound(text: &str) -> std::borrow::Cow<'_, str> {
-    match parse_float(text) {
-        Some(v) if v.is_finite() && v.fract() == 0.0 && v.abs() < 1e6 => format!("{v:.1}").into(),
-        Some(v) if v == f64::INFINITY => "+Inf".into(),
-        _ => text.into(),
     }
 }
 

@@ -43,7 +43,7 @@ pub fn rules(state: &State) -> String {
             .time(group.last_evaluation);
         h.show(format_args!(", took {:.1} ms", group.evaluation_time * 1000.0)).raw("</p>");
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Group ").text(&group.name);
-        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">Expression</th><th scope=\"col\">State</th><th scope=\"col\">Took</th></tr>");
+        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">Expression</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Took</th></tr>");
         for rule in &group.rules {
             h.raw("<tr><td>")
                 .text(&rule.name)
@@ -102,7 +102,7 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
     if !rule.alerts.is_empty() {
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Alerts of ")
             .text(&rule.name);
-        h.raw("\"><table><tr><th scope=\"col\">State</th><th scope=\"col\">Labels</th><th scope=\"col\">Since</th><th scope=\"col\">Value</th></tr>");
+        h.raw("\"><table><tr><th scope=\"col\">State</th><th scope=\"col\">Labels</th><th scope=\"col\">Since</th><th scope=\"col\" class=\"num\">Value</th></tr>");
         let mut sorted: Vec<_> = rule.alerts.iter().collect();
         sorted.sort_by_key(|a| (a.state != AlertState::Firing, a.active_at));
         for alert in sorted.into_iter().take(MAX_ALERTS) {

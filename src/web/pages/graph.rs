@@ -186,6 +186,8 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
     if !bands.is_empty() {
         h.raw(" The shaded bands are 1, 2 and 3 standard deviations around what is normal (dashed) to <b>");
         h.text(&asked.band).raw("</b>.");
+    } else if !asked.band.is_empty() {
+        h.raw(" There is no band to draw: it is stored by a rule with <code>record: all</code> only, and from then on.");
     }
     h.raw("</p>");
     let label = format!("{} over the last {}", asked.expr, Duration::from_ms(asked.range));
@@ -201,7 +203,7 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
     if rows.is_empty() {
         return;
     }
-    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Values\"><table><tr><th scope=\"col\">Series</th><th scope=\"col\">Last value</th></tr>");
+    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Values\"><table><tr><th scope=\"col\">Series</th><th scope=\"col\" class=\"num\">Last value</th></tr>");
     for (i, (labels, samples)) in rows.iter().take(MAX_SERIES).enumerate() {
         h.raw("<tr><td><span class=\"key c")
             .show(i % 6)

@@ -122,7 +122,7 @@ nav a{padding:.25rem 0}a{color:var(--link)}nav a[aria-current]{color:var(--fg);f
 main{max-width:75rem;margin:0 auto;padding:1rem}h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
 :focus-visible{outline:3px solid var(--link);outline-offset:2px}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;\
-border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:600}td.num{text-align:right;font-variant-numeric:tabular-nums}\
+border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:600}td.num,th.num{text-align:right;font-variant-numeric:tabular-nums}\
 code,pre{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}pre{background:var(--card);padding:.8rem;overflow-x:auto;white-space:pre-wrap}\
 .labels span{display:inline-block;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:0 .35rem;\
 font:.85em ui-monospace,monospace;overflow-wrap:anywhere}\

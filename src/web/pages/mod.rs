@@ -31,7 +31,7 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked) -> (&'static str, A
         "/rules" if reads => alerts::rules(state),
         "/targets" if reads => targets::page(state),
         "/graph" | "/query" if reads => graph::page(state, &asked.params).await,
-        "/status" | "/config" if reads => status::page(state),
+        "/status" | "/config" if reads => status::page(state).await,
         "/" | "/alerts" | "/rules" | "/targets" | "/graph" | "/query" | "/status" | "/config" => {
             return ("pages", method_not_allowed("GET, HEAD"));
         }

@@ -1,11 +1,14 @@
 //! Status: the process, its flags, its storage, its configuration.
 
+use std::sync::Arc;
+
 use super::layout::{Html, Page};
 use crate::web::state::State;
 
-pub fn page(state: &State) -> String {
+pub async fn page(state: &Arc<State>) -> String {
     let facts = state.parts.lifecycle.runtime();
-    let stats = state.parts.storage.stats(10);
+    let storage = state.parts.storage.clone();
+    let stats = tokio::task::spawn_blocking(move || storage.stats(10)).await.unwrap_or_default();
     let mut h = Html::default();
     h.raw("<h2>Process</h2><table>");
     row(&mut h, "Version", |h| {
@@ -25,7 +28,7 @@ pub fn page(state: &State) -> String {
     row(&mut h, "Chunks", |h| _ = h.show(stats.chunks));
     row(&mut h, "Samples from", |h| _ = h.time(stats.min_t.unwrap_or(0)));
     row(&mut h, "to", |h| _ = h.time(stats.max_t.unwrap_or(0)));
-    h.raw("</table><h2>Largest metrics</h2><table><tr><th scope=\"col\">Metric</th><th scope=\"col\">Series</th></tr>");
+    h.raw("</table><h2>Largest metrics</h2><table><tr><th scope=\"col\">Metric</th><th scope=\"col\" class=\"num\">Series</th></tr>");
     for entry in &stats.series_by_metric {
         h.raw("<tr><td><code>")
             .text(&entry.name)

@@ -12,7 +12,7 @@ pub fn page(state: &State) -> String {
     } else {
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Targets\"><table><tr><th scope=\"col\">Job</th><th scope=\"col\">Target</th><th scope=\"col\">State</th>");
         h.raw(
-            "<th scope=\"col\">Labels</th><th scope=\"col\">Last scrape</th><th scope=\"col\">Took</th></tr>",
+            "<th scope=\"col\">Labels</th><th scope=\"col\">Last scrape</th><th scope=\"col\" class=\"num\">Took</th></tr>",
         );
     }
     for t in &targets {

@@ -216,3 +216,60 @@ async fn federation_has_timestamps_and_chosen_series() {
     assert_eq!(world.get("/federate?match[]=up%7B").await.status, 400);
     world.end().await;
 }
+
+/// Whatever is stored comes back from the page when our own scanner reads it.
+#[test]
+fn any_series_can_be_read_back() {
+    use proptest::prelude::*;
+    use sideband::exposition::{Entry, Format, Scanner};
+    use sideband::model::Labels;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let name = "[a-zA-Z_:][a-zA-Z0-9_:]{0,8}|[a-z.é ]{1,6}";
+    let label = ("[a-z_]{1,6}|[a-z.ü]{1,5}", "[ -~\n\\\\\"é☃]{1,12}");
+    let series = (name, prop::collection::vec(label, 0..4), any::<f64>());
+    let config = ProptestConfig { cases: 40, ..ProptestConfig::default() };
+    proptest!(config, |(all in prop::collection::vec(series, 1..20))| {
+        let mut stored = std::collections::BTreeMap::new();
+        for (name, labels, value) in all {
+            // A value that happens to be the mark of the end is none.
+            let value = if value.is_nan() { f64::NAN } else { value };
+            let pairs = labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            let pairs = pairs.filter(|(n, _)| !matches!(*n, "le" | "quantile")).chain([("__name__", name.as_str())]);
+            stored.insert(Labels::from_pairs(pairs), value);
+        }
+        let read = runtime.block_on(async {
+            let world = World::local().await;
+            let mut appender = world.storage.appender(sideband::storage::SourceId(1));
+            for (labels, value) in &stored {
+                let id = appender.series(labels).unwrap();
+                appender.append(id, NOW, *value).unwrap();
+            }
+            appender.commit(NOW);
+            let mut pages = Vec::new();
+            for (format, accept) in [
+                (Format::Text, "text/plain;version=1.0.0;escaping=allow-utf-8"),
+                (Format::OpenMetrics, "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"),
+            ] {
+                pages.push((format, world.ask("GET", "/metrics", &[("Accept", accept)], "").await.text()));
+            }
+            world.end().await;
+            pages
+        });
+        for (format, page) in read {
+            let mut scanner = Scanner::new(page.as_bytes(), format);
+            let mut found = std::collections::BTreeMap::new();
+            while let Some(entry) = scanner.next() {
+                if let Entry::Series(series) = entry.unwrap() {
+                    found.insert(scanner.labels().unwrap(), series.value);
+                }
+            }
+            found.retain(|labels, _| !labels.metric_name().starts_with("promhttp_") && !labels.metric_name().starts_with("sideband_"));
+            prop_assert_eq!(found.len(), stored.len());
+            for (labels, value) in &stored {
+                let got = found.get(labels).copied();
+                prop_assert!(got.is_some_and(|g| g == *value || g.is_nan() && value.is_nan()), "{labels}: {got:?} {value}\n{page}");
+            }
+        }
+    });
+}
