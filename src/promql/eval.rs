@@ -7,7 +7,7 @@ use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
-use super::range::Bounds;
+use super::range::{Bounds, has_one_name};
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};

@@ -347,6 +347,13 @@ fn check_extension(c: &Call, arg: &Node) -> Result<(), EvalError> {
     Err(EvalError::failed(format!("{name} modifier can only be used with: {allowed} - not with {function}")))
 }
 
+/// Does a range selector fix the metric's name?
+pub(super) fn has_one_name(arg: &Node) -> bool {
+    let NodeKind::Range(r) = &arg.unwrap_parens().kind else { return false };
+    let NodeKind::Selector(s) = &r.of.kind else { return false };
+    s.matchers.iter().any(|m| m.name == METRIC_NAME && m.op == MatchOp::Equal)
+}
+
 /// Remembers the name of a metric that is no counter by its name.
 fn note_uncounted(labels: &Labels, uncounted: &mut Vec<String>) {
     let name = labels.metric_name();

@@ -83,7 +83,9 @@ fn time(t: Timestamp) -> String {
 
 fn status(state: &State, pager: &PagerHandle) -> Result2 {
     let original = match pager.config() {
-        Some(config) => std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default(),
+        Some(config) => {
+            std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default()
+        }
         None => String::new(),
     };
     Ok(json(
@@ -126,13 +128,15 @@ impl Wanted {
         };
         let mut matchers = Vec::new();
         for text in asked.params.all("filter") {
-            let parsed = matcher::parse(text).map_err(|e| bad(format_args!("bad matcher format: {}", e.0)))?;
+            let parsed =
+                matcher::parse(text).map_err(|e| bad(format_args!("bad matcher format: {}", e.0)))?;
             matchers.extend(parsed.matchers);
         }
         let receiver = match asked.params.get("receiver") {
             "" => None,
             pattern => {
-                let anchored = regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build();
+                let anchored =
+                    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build();
                 Some(anchored.map_err(|_| bad("failed to parse receiver param: not a regular expression"))?)
             }
         };
@@ -190,8 +194,8 @@ struct PostedAlert {
 }
 
 fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Result2 {
-    let posted: Vec<PostedAlert> =
-        serde_json::from_slice(&asked.body).map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
+    let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
+        .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
     let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
     let now = state.now();
     let (mut good, mut reasons) = (Vec::new(), Vec::new());
@@ -221,10 +225,13 @@ impl PostedAlert {
             return Err(format!("invalid label name {name:?}"));
         }
         let at = |text: &Option<String>| -> Result<Option<Timestamp>, String> {
-            let Some(text) = text.as_deref().filter(|t| !t.is_empty() && !t.starts_with("0001-01-01T00:00:00")) else {
+            let Some(text) =
+                text.as_deref().filter(|t| !t.is_empty() && !t.starts_with("0001-01-01T00:00:00"))
+            else {
                 return Ok(None);
             };
-            let parsed = text.parse::<jiff::Timestamp>().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
+            let parsed =
+                text.parse::<jiff::Timestamp>().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
             Ok(Some(parsed.as_millisecond()))
         };
         let (starts_at, ends_at) = (at(&self.starts_at)?, at(&self.ends_at)?);
@@ -319,7 +326,9 @@ async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Resu
         serde_json::from_slice(&asked.body).map_err(|e| bad(format_args!("the body is no silence: {e}")))?;
     let at = |text: &str| {
         let parsed = text.parse::<jiff::Timestamp>();
-        parsed.map(jiff::Timestamp::as_millisecond).map_err(|e| bad(format_args!("{text:?} is no RFC 3339 time: {e}")))
+        parsed
+            .map(jiff::Timestamp::as_millisecond)
+            .map_err(|e| bad(format_args!("{text:?} is no RFC 3339 time: {e}")))
     };
     let silence = Silence {
         id: posted.id.unwrap_or_default(),
