@@ -1,5 +1,7 @@
 //! What paging says of itself.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -40,7 +42,8 @@ pub struct PagingMetrics {
     pub escalations_exhausted: Counter,
     pub steps_without_target: Counter,
     pub steps_fired: Counter,
-    pub step_lateness_ms: Counter,
+    /// s
+    pub step_lateness: Counter<f64, AtomicU64>,
     pub ledger_up: Gauge,
     pub ledger_errors: Counter,
     pub ledger_bytes: Gauge,
@@ -76,8 +79,8 @@ impl PagingMetrics {
         add!(steps_without_target, "steps_without_target", "Escalation steps that had nobody to notify");
         add!(steps_fired, "steps_fired", "Escalation steps that were carried out");
         add!(
-            step_lateness_ms,
-            "step_lateness_milliseconds",
+            step_lateness,
+            "step_lateness_seconds",
             "Time between the due time of steps and their execution, added up"
         );
         add!(
@@ -122,7 +125,7 @@ impl PagingMetrics {
         self.escalations_exhausted.inc_by(t.exhausted);
         self.steps_without_target.inc_by(t.steps_empty);
         self.steps_fired.inc_by(t.steps_fired);
-        self.step_lateness_ms.inc_by(u64::try_from(t.lateness_ms).unwrap_or_default());
+        self.step_lateness.inc_by(t.lateness_ms.max(0) as f64 / 1000.0);
         let count = |state: State| {
             i64::try_from(engine.incidents().filter(|i| i.state == state).count()).unwrap_or(i64::MAX)
         };

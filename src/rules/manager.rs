@@ -18,7 +18,7 @@ use super::file::{RuleFile, RuleKind};
 use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
-use super::sigma_rule::SigmaState;
+use super::sigma_rule::{self, SigmaState};
 use super::view::{self, AlertView, GroupView, RuleFilter};
 
 /// Groups that are evaluated at the same time.
@@ -95,6 +95,7 @@ impl Manager {
     /// A manager without groups. Nothing happens before [`Manager::run`].
     pub fn new(parts: Parts) -> Self {
         let (reloads, inbox) = mpsc::channel(1);
+        sigma_rule::describe(&parts.storage);
         let shared = Arc::new(Shared { parts, groups: Mutex::default() });
         Self { shared, reloads, inbox: Arc::new(Mutex::new(Some(inbox))) }
     }
