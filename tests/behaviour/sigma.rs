@@ -505,7 +505,11 @@ fn the_seasonal_model_misses_a_peak_that_did_not_come() {
     plain.step = MINUTE;
     let mut noise = Noise(17);
     plain.run(14 * DAY, |t| daily(t) + 3.0 * noise.normal());
-    assert_eq!(plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()), [0i64; 0], "the plain model is blind to it");
+    assert_eq!(
+        plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()),
+        [0i64; 0],
+        "the plain model is blind to it"
+    );
 }
 
 #[test]

@@ -105,17 +105,27 @@ impl Engine {
             return;
         }
         for route in self.config.route.matching(&alert.labels) {
-            self.join(now, &route, fingerprint, &alert, fresh);
+            self.join(now, &route, fingerprint, &alert, fresh, false);
         }
     }
 
-    fn join(&mut self, now: Now, route: &Arc<Route>, fingerprint: Fingerprint, alert: &Alert, fresh: bool) {
+    /// Puts an alert into its group under a route. One that is resolved makes no new group, unless it is to be `kept`
+    /// (the group was there before a restart).
+    fn join(
+        &mut self,
+        now: Now,
+        route: &Arc<Route>,
+        fingerprint: Fingerprint,
+        alert: &Alert,
+        fresh: bool,
+        kept: bool,
+    ) {
         let labels = route.group_labels(&alert.labels);
         let key = route.group_key(&labels);
         let id = Self::group_id(route, &key);
         let resolved = alert.resolved_at(now.wall);
         if !self.groups.contains_key(&id) {
-            if resolved {
+            if resolved && !kept {
                 return;
             }
             let group = Group {
@@ -266,7 +276,8 @@ impl Engine {
     }
 
     /// Puts all alerts into the groups of the present routes.
-    pub(super) fn regroup(&mut self, now: Now) {
+    /// Groups in `known` are made also for alerts that are resolved.
+    pub(super) fn regroup(&mut self, now: Now, known: &BTreeSet<String>) {
         let before: BTreeSet<String> = self.groups.keys().cloned().collect();
         let mut routed: BTreeSet<(String, Fingerprint)> = BTreeSet::new();
         let alerts: Vec<(Fingerprint, Arc<Alert>)> =
@@ -283,7 +294,7 @@ impl Engine {
                         if group.flushed_at.is_some() { route.group_interval } else { route.group_wait };
                     group.next_flush = group.next_flush.min(now.boot + longest.ms());
                 }
-                self.join(now, &route, fingerprint, &alert, false);
+                self.join(now, &route, fingerprint, &alert, false, known.contains(&id));
             }
         }
         for id in before {
