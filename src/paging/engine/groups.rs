@@ -40,7 +40,7 @@ pub struct Group {
     pub incident: Option<u64>,
 }
 
-/// Is a notification due, given what was said last? As Alertmanager decides it.
+/// Is a notification due, given what was said last, and why? As Alertmanager decides it, in its words.
 fn needs_update(
     last: Option<&LogEntry>,
     firing: &BTreeSet<u64>,
@@ -48,18 +48,20 @@ fn needs_update(
     send_resolved: bool,
     repeat_ms: i64,
     now: Timestamp,
-) -> bool {
-    let Some(last) = last else { return !firing.is_empty() };
+) -> Option<&'static str> {
+    let Some(last) = last.filter(|l| !l.firing.is_empty() || firing.is_empty()) else {
+        return (!firing.is_empty()).then_some("first notification");
+    };
     if !firing.is_subset(&last.firing) {
-        return true;
+        return Some("new alerts added");
     }
     if firing.is_empty() {
-        return !last.firing.is_empty();
+        return (!last.firing.is_empty()).then_some("all alerts resolved");
     }
     if send_resolved && !resolved.is_subset(&last.resolved) {
-        return true;
+        return Some("some alerts resolved");
     }
-    last.at < now - repeat_ms
+    (last.at < now - repeat_ms).then_some("repeat interval elapsed")
 }
 
 impl Engine {
@@ -205,9 +207,8 @@ impl Engine {
             let Some(group) = self.groups.get_mut(id) else { return };
             let repeat = route.repeat_interval.ms();
             let last = group.log.get(&lane);
-            if !needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall) {
-                continue;
-            }
+            let why = needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall);
+            let Some(why) = why else { continue };
             if !integration.send_resolved && firing.is_empty() {
                 // Nothing to say, and nothing to be said again.
                 let entry = LogEntry { at: now.wall, firing: BTreeSet::new(), resolved: resolved.clone() };
@@ -221,6 +222,7 @@ impl Engine {
                 .collect();
             let notification = Notification {
                 reason: Reason::Group,
+                why: why.to_owned(),
                 receiver: receiver.name.clone(),
                 group_key: group.key.clone(),
                 group_labels: owned(&group.labels),
