@@ -78,6 +78,9 @@ pub struct IncidentPart {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notification {
     pub reason: Reason,
+    /// The reason in Alertmanager's words.
+    #[serde(default)]
+    pub why: String,
     pub receiver: String,
     pub group_key: String,
     pub group_labels: BTreeMap<String, String>,
@@ -139,6 +142,7 @@ pub struct WebhookBody<'a> {
     receiver: &'a str,
     status: &'static str,
     alerts: Vec<BodyAlert<'a>>,
+    notification_reason: &'a str,
     #[serde(rename = "groupLabels")]
     group_labels: &'a BTreeMap<String, String>,
     #[serde(rename = "commonLabels")]
@@ -217,6 +221,7 @@ impl<'a> WebhookBody<'a> {
                     fingerprint: &a.fingerprint,
                 })
                 .collect(),
+            notification_reason: &n.why,
             group_labels: &n.group_labels,
             common_labels: n.common_labels(),
             common_annotations: n.common_annotations(),

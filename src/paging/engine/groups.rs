@@ -40,7 +40,7 @@ pub struct Group {
     pub incident: Option<u64>,
 }
 
-/// Is a notification due, given what was said last? As Alertmanager decides it.
+/// Is a notification due, given what was said last, and why? As Alertmanager decides it, in its words.
 fn needs_update(
     last: Option<&LogEntry>,
     firing: &BTreeSet<u64>,
@@ -48,18 +48,20 @@ fn needs_update(
     send_resolved: bool,
     repeat_ms: i64,
     now: Timestamp,
-) -> bool {
-    let Some(last) = last else { return !firing.is_empty() };
+) -> Option<&'static str> {
+    let Some(last) = last.filter(|l| !l.firing.is_empty() || firing.is_empty()) else {
+        return (!firing.is_empty()).then_some("first notification");
+    };
     if !firing.is_subset(&last.firing) {
-        return true;
+        return Some("new alerts added");
     }
     if firing.is_empty() {
-        return !last.firing.is_empty();
+        return (!last.firing.is_empty()).then_some("all alerts resolved");
     }
     if send_resolved && !resolved.is_subset(&last.resolved) {
-        return true;
+        return Some("some alerts resolved");
     }
-    last.at < now - repeat_ms
+    (last.at < now - repeat_ms).then_some("repeat interval elapsed")
 }
 
 impl Engine {
@@ -105,17 +107,27 @@ impl Engine {
             return;
         }
         for route in self.config.route.matching(&alert.labels) {
-            self.join(now, &route, fingerprint, &alert, fresh);
+            self.join(now, &route, fingerprint, &alert, fresh, false);
         }
     }
 
-    fn join(&mut self, now: Now, route: &Arc<Route>, fingerprint: Fingerprint, alert: &Alert, fresh: bool) {
+    /// Puts an alert into its group under a route. One that is resolved makes no new group, unless it is to be `kept`
+    /// (the group was there before a restart).
+    fn join(
+        &mut self,
+        now: Now,
+        route: &Arc<Route>,
+        fingerprint: Fingerprint,
+        alert: &Alert,
+        fresh: bool,
+        kept: bool,
+    ) {
         let labels = route.group_labels(&alert.labels);
         let key = route.group_key(&labels);
         let id = Self::group_id(route, &key);
         let resolved = alert.resolved_at(now.wall);
         if !self.groups.contains_key(&id) {
-            if resolved {
+            if resolved && !kept {
                 return;
             }
             let group = Group {
@@ -195,9 +207,8 @@ impl Engine {
             let Some(group) = self.groups.get_mut(id) else { return };
             let repeat = route.repeat_interval.ms();
             let last = group.log.get(&lane);
-            if !needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall) {
-                continue;
-            }
+            let why = needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall);
+            let Some(why) = why else { continue };
             if !integration.send_resolved && firing.is_empty() {
                 // Nothing to say, and nothing to be said again.
                 let entry = LogEntry { at: now.wall, firing: BTreeSet::new(), resolved: resolved.clone() };
@@ -211,6 +222,7 @@ impl Engine {
                 .collect();
             let notification = Notification {
                 reason: Reason::Group,
+                why: why.to_owned(),
                 receiver: receiver.name.clone(),
                 group_key: group.key.clone(),
                 group_labels: owned(&group.labels),
@@ -266,7 +278,8 @@ impl Engine {
     }
 
     /// Puts all alerts into the groups of the present routes.
-    pub(super) fn regroup(&mut self, now: Now) {
+    /// Groups in `known` are made also for alerts that are resolved.
+    pub(super) fn regroup(&mut self, now: Now, known: &BTreeSet<String>) {
         let before: BTreeSet<String> = self.groups.keys().cloned().collect();
         let mut routed: BTreeSet<(String, Fingerprint)> = BTreeSet::new();
         let alerts: Vec<(Fingerprint, Arc<Alert>)> =
@@ -283,7 +296,7 @@ impl Engine {
                         if group.flushed_at.is_some() { route.group_interval } else { route.group_wait };
                     group.next_flush = group.next_flush.min(now.boot + longest.ms());
                 }
-                self.join(now, &route, fingerprint, &alert, false);
+                self.join(now, &route, fingerprint, &alert, false, known.contains(&id));
             }
         }
         for id in before {

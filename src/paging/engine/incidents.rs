@@ -361,8 +361,14 @@ impl Engine {
         };
         let route_labels =
             self.groups.get(&incident.group).map(|g| g.route.labels.clone()).unwrap_or_default();
+        let why = match reason {
+            Reason::Page | Reason::Group => "escalation",
+            Reason::Resolved => "all alerts resolved",
+            Reason::Acknowledged => "acknowledged",
+        };
         Some(Notification {
             reason,
+            why: why.to_owned(),
             receiver: incident.receiver.clone(),
             group_key: incident.key.clone(),
             group_labels: incident.group_labels.clone(),

@@ -122,7 +122,7 @@ impl Engine {
     /// on the policy that they began with.
     pub fn reload(&mut self, now: Now, config: Arc<PagingConfig>) {
         self.config = config;
-        self.regroup(now);
+        self.regroup(now, &BTreeSet::new());
         self.tick(now);
     }
 
@@ -130,7 +130,7 @@ impl Engine {
     pub fn next_due(&self) -> Option<Timestamp> {
         let groups = self.groups.values().map(|g| g.next_flush);
         let incidents = self.incidents.values().filter(|i| i.is_open()).filter_map(Incident::next_at);
-        let rows = self.outbox.values().filter(|d| !d.in_flight).map(|d| d.next_at);
+        let rows = self.sendable().map(|d| d.next_at);
         groups.chain(incidents).chain(rows).min()
     }
 

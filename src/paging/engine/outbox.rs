@@ -95,28 +95,8 @@ impl Engine {
     /// Rows that are due, at most `limit`, and never two of one lane. They count as under way until
     /// [`delivered`](Self::delivered) is told. Call it only after the changes are in the ledger.
     pub fn take_sends(&mut self, now: Now, limit: usize) -> Vec<Job> {
-        let mut busy: HashSet<&str> = HashSet::new();
-        let mut load: BTreeMap<&str, usize> = BTreeMap::new();
-        for d in self.outbox.values().filter(|d| d.in_flight) {
-            busy.insert(&d.lane);
-            *load.entry(&d.receiver).or_default() += 1;
-        }
-        let mut chosen = Vec::new();
-        for d in self.outbox.values().filter(|d| !d.in_flight) {
-            if chosen.len() >= limit {
-                break;
-            }
-            // Rows are in the order of their making: an earlier one of the lane goes first, also when it waits.
-            if !busy.insert(&d.lane) || d.next_at > now.boot {
-                continue;
-            }
-            let load = load.entry(&d.receiver).or_default();
-            if *load >= PER_RECEIVER {
-                continue;
-            }
-            *load += 1;
-            chosen.push(d.id);
-        }
+        let due = self.sendable().filter(|d| d.next_at <= now.boot);
+        let chosen: Vec<u64> = due.take(limit).map(|d| d.id).collect();
         let mut jobs = Vec::with_capacity(chosen.len());
         for id in chosen {
             let Some(d) = self.outbox.get_mut(&id) else { continue };
@@ -136,6 +116,26 @@ impl Engine {
             });
         }
         jobs
+    }
+
+    /// Rows that nothing but their time holds back: the first of each lane on which nothing is under way, as many
+    /// as their receivers take at once.
+    pub(super) fn sendable(&self) -> impl Iterator<Item = &Delivery> {
+        let mut busy: HashSet<&str> = HashSet::new();
+        let mut load: BTreeMap<&str, usize> = BTreeMap::new();
+        for d in self.outbox.values().filter(|d| d.in_flight) {
+            busy.insert(&d.lane);
+            *load.entry(&d.receiver).or_default() += 1;
+        }
+        self.outbox.values().filter(move |d| {
+            // Rows are in the order of their making: an earlier one goes first, also when it waits.
+            if d.in_flight || !busy.insert(&d.lane) {
+                return false;
+            }
+            let load = load.entry(&d.receiver).or_default();
+            *load += 1;
+            *load <= PER_RECEIVER
+        })
     }
 
     /// What became of a delivery. An unknown one is ignored.

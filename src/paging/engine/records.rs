@@ -6,12 +6,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::groups::LogEntry;
+use super::groups::{Group, LogEntry};
 use super::outbox::Delivery;
 use super::{AlertEntry, Engine, Now, RECENT_INCIDENTS};
-use crate::model::{Alert, Fingerprint, Timestamp};
+use crate::model::{Alert, Fingerprint, Labels, Timestamp};
 use crate::paging::config::PagingConfig;
 use crate::paging::incident::{AlertRecord, Incident};
+use crate::paging::matcher::Matchers;
+use crate::paging::route::Route;
 use crate::paging::silence::{Compiled, Silence};
 
 const ALERTS: &str = "paging.alerts";
@@ -246,10 +248,9 @@ impl Engine {
         now: Now,
         remaining: impl Fn(Timestamp, i64) -> Timestamp,
     ) {
-        self.regroup(now);
-        // Group records without alerts (their route is gone) are not made again; those of a live incident
-        // go on from what the incident itself remembers.
         let records: BTreeMap<String, GroupRecord> = records.into_iter().map(|r| (r.id.clone(), r)).collect();
+        self.regroup(now, &records.keys().cloned().collect());
+        self.adopt_orphans(now);
         for (id, group) in &mut self.groups {
             let Some(record) = records.get(id) else { continue };
             let limit =
@@ -277,6 +278,61 @@ impl Engine {
             .collect();
         for id in orphans {
             self.abandon(id);
+        }
+    }
+
+    /// Open incidents whose route is gone go on with the alerts that they remember.
+    fn adopt_orphans(&mut self, now: Now) {
+        let orphans: Vec<Incident> = self
+            .incidents
+            .values()
+            .filter(|i| i.is_open() && !self.groups.contains_key(&i.group))
+            .cloned()
+            .collect();
+        for incident in orphans {
+            let mut fingerprints = BTreeSet::new();
+            for record in incident.alerts {
+                let mut alert = Alert::from(record);
+                if alert.ends_at > alert.updated_at {
+                    alert.ends_at = alert.ends_at.max(now.wall + self.config.resolve_timeout.ms());
+                }
+                let fingerprint = alert.fingerprint();
+                let entry =
+                    self.alerts.entry(fingerprint).or_insert(AlertEntry { alert: Arc::new(alert), refs: 0 });
+                entry.refs += 1;
+                fingerprints.insert(fingerprint);
+            }
+            let root = &self.config.route;
+            let route = Route {
+                id: "orphan".to_owned(),
+                key: incident.key.clone(),
+                receiver: incident.receiver.clone(),
+                escalation_policy: Some(incident.policy.name.clone()),
+                group_by: BTreeSet::new(),
+                group_by_all: false,
+                group_wait: root.group_wait,
+                group_interval: root.group_interval,
+                repeat_interval: root.repeat_interval,
+                mute_time_intervals: Vec::new(),
+                active_time_intervals: Vec::new(),
+                labels: BTreeMap::new(),
+                matchers: Matchers::default(),
+                continues: false,
+                children: Vec::new(),
+            };
+            let group = Group {
+                id: incident.group.clone(),
+                key: incident.key,
+                next_flush: now.boot + route.group_interval.ms(),
+                route: Arc::new(route),
+                labels: Labels::from_pairs(&incident.group_labels),
+                alerts: fingerprints,
+                flushed_at: None,
+                log: BTreeMap::new(),
+                incident: Some(incident.id),
+            };
+            self.dirty.insert(Key::Group(incident.group.clone()));
+            self.groups.insert(incident.group, group);
         }
     }
 

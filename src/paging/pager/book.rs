@@ -4,22 +4,37 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::ledger::{Ledger, LedgerError};
-use crate::paging::engine::{Change, Engine, Now, RECORD_TABLES, Stored};
+use crate::paging::engine::{Change, Engine, Now, RECORD_TABLES, Stored, incident_key, read_incident};
 
 /// A transaction that takes longer is gone on without.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long after a failure the whole is written again, ms.
 const RETRY_MS: i64 = 2000;
 
+/// How often old incidents are looked for, ms.
+const PRUNE_EVERY_MS: i64 = 3_600_000;
+/// How long resolved incidents are kept, ms, and how many at the most.
+const KEEP_MS: i64 = 90 * 86_400_000;
+const KEEP: usize = 20_000;
+
+/// What the ledger's thread is asked to do.
+enum Work {
+    /// One transaction; it is answered.
+    Write(Vec<Change>),
+    /// Incidents that were resolved before this time (ms) go; not answered.
+    Prune(i64),
+}
+
 /// The ledger as the dispatcher's thread sees it.
 pub(super) struct Book {
-    work: SyncSender<Vec<Change>>,
+    work: SyncSender<Work>,
     done: Receiver<Result<(), LedgerError>>,
     ledger: Ledger,
     /// A transaction was not waited for, and its answer is still to come.
     owed: bool,
     degraded: bool,
     retry_at: i64,
+    prune_at: i64,
 }
 
 /// What became of the changes.
@@ -50,17 +65,26 @@ pub(super) fn read(ledger: &Ledger) -> Option<Vec<Stored>> {
 
 impl Book {
     pub fn start(ledger: Ledger, degraded: bool) -> std::io::Result<Self> {
-        let (work, jobs) = sync_channel::<Vec<Change>>(1);
+        let (work, jobs) = sync_channel::<Work>(1);
         let (answer, done) = sync_channel(1);
         let own = ledger.clone();
         std::thread::Builder::new().name("paging-ledger".to_owned()).spawn(move || {
-            for changes in jobs {
-                if answer.send(write(&own, &changes)).is_err() {
-                    break;
+            for job in jobs {
+                match job {
+                    Work::Write(changes) => {
+                        if answer.send(write(&own, &changes)).is_err() {
+                            break;
+                        }
+                    }
+                    Work::Prune(before) => {
+                        if let Err(error) = prune(&own, before) {
+                            tracing::warn!(%error, "old incidents could not be removed");
+                        }
+                    }
                 }
             }
         })?;
-        Ok(Self { work, done, ledger, owed: false, degraded, retry_at: 0 })
+        Ok(Self { work, done, ledger, owed: false, degraded, retry_at: 0, prune_at: 0 })
     }
 
     pub fn is_degraded(&self) -> bool {
@@ -74,6 +98,16 @@ impl Book {
     /// When to try again, ms since boot.
     pub fn retry_at(&self) -> Option<i64> {
         self.degraded.then_some(self.retry_at)
+    }
+
+    /// Removes incidents that are too old, now and then.
+    pub fn prune(&mut self, now: Now) {
+        if now.boot >= self.prune_at && !self.degraded && !self.owed {
+            // When its thread is busy, the next turn will do.
+            if self.work.try_send(Work::Prune(now.wall - KEEP_MS)).is_ok() {
+                self.prune_at = now.boot + PRUNE_EVERY_MS;
+            }
+        }
     }
 
     /// Writes what has changed, or, after a failure and a while, everything.
@@ -113,7 +147,7 @@ impl Book {
     }
 
     fn attempt(&mut self, changes: Vec<Change>, now: Now) -> Written {
-        let error = match self.work.send(changes) {
+        let error = match self.work.send(Work::Write(changes)) {
             Err(_) => "its thread has ended".to_owned(),
             Ok(()) => match self.done.recv_timeout(PATIENCE) {
                 Ok(Ok(())) => return Written::Synced,
@@ -145,4 +179,21 @@ fn write(ledger: &Ledger, changes: &[Change]) -> Result<(), LedgerError> {
         }
         Ok(())
     })
+}
+
+fn prune(ledger: &Ledger, before: i64) -> Result<(), LedgerError> {
+    let (table, _) = incident_key(0);
+    let mut resolved = Vec::new();
+    for (key, value) in ledger.scan(table, &[], None)? {
+        if let Some(at) = read_incident(&value).and_then(|i| i.resolved_at) {
+            resolved.push((at, key));
+        }
+    }
+    resolved.sort();
+    let surplus = resolved.len().saturating_sub(KEEP);
+    let old = resolved.partition_point(|(at, _)| *at < before).max(surplus);
+    if old == 0 {
+        return Ok(());
+    }
+    ledger.write(|tx| resolved[..old].iter().try_for_each(|(_, key)| tx.delete(table, key)))
 }

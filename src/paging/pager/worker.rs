@@ -121,6 +121,7 @@ impl Worker {
             self.send(job);
         }
         self.metrics.observe(&mut self.engine);
+        self.book.prune(now);
     }
 
     fn send(&mut self, job: Job) {

@@ -175,7 +175,7 @@ fn the_body_is_alertmanagers() {
     assert_eq!(
         body,
         format!(
-            r#"{{"receiver":"team","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"Slow","instance":"a\"b"}},"annotations":{{"summary":"s"}},"startsAt":"2026-11-23T08:00:00.12Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://g","fingerprint":"{fingerprint}"}}],"groupLabels":{{"alertname":"Slow"}},"commonLabels":{{"alertname":"Slow","instance":"a\"b"}},"commonAnnotations":{{"summary":"s"}},"externalURL":"http://me","version":"4","groupKey":"{{}}:{{alertname=\"Slow\"}}","truncatedAlerts":0}}"#
+            r#"{{"receiver":"team","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"Slow","instance":"a\"b"}},"annotations":{{"summary":"s"}},"startsAt":"2026-11-23T08:00:00.12Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://g","fingerprint":"{fingerprint}"}}],"notification_reason":"first notification","groupLabels":{{"alertname":"Slow"}},"commonLabels":{{"alertname":"Slow","instance":"a\"b"}},"commonAnnotations":{{"summary":"s"}},"externalURL":"http://me","version":"4","groupKey":"{{}}:{{alertname=\"Slow\"}}","truncatedAlerts":0}}"#
         )
     );
 }

@@ -167,7 +167,8 @@ impl World {
         }
     }
 
-    fn attempt(&mut self, job: Job) {
+    /// An attempt that reaches its receiver.
+    pub fn note(&mut self, job: &Job) {
         let mood = self.moods.get(&job.receiver).copied().unwrap_or(Mood::Works);
         self.seen.push(Seen {
             at: self.at(),
@@ -178,6 +179,11 @@ impl World {
             alerts: job.notification.alerts.len(),
             arrived: mood == Mood::Works,
         });
+    }
+
+    fn attempt(&mut self, job: Job) {
+        let mood = self.moods.get(&job.receiver).copied().unwrap_or(Mood::Works);
+        self.note(&job);
         let outcome = match mood {
             Mood::Works => Outcome::Delivered,
             Mood::Down => Outcome::Retry { reason: "down".to_owned(), after_ms: None },
@@ -202,8 +208,8 @@ impl World {
             }
             if self.engine.next_due().is_some_and(|d| d <= self.now.boot) {
                 // Something waits for what hangs.
-                self.now.boot += 1;
-                self.now.wall += 1;
+                self.now.boot += SECOND;
+                self.now.wall += SECOND;
             }
         }
     }
