@@ -15,7 +15,7 @@ use hyper::{Method, StatusCode};
 
 pub(super) use query::{evaluate_range, series_selector};
 
-use super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, text};
+use super::respond::{Answer, ApiError, ErrorKind, method_not_allowed, not_found, text};
 use super::server::Asked;
 use super::state::State;
 

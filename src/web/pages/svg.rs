@@ -149,7 +149,7 @@ fn nice_step(rough: f64) -> f64 {
 
 fn tick(v: f64, step: f64) -> String {
     let magnitude = v.abs().max(step);
-    if magnitude >= 1e6 || magnitude < 1e-3 {
+    if !(1e-3..1e6).contains(&magnitude) {
         return if v == 0.0 { "0".to_owned() } else { format!("{v:.1e}") };
     }
     let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
@@ -160,8 +160,8 @@ fn clock(t: Timestamp, span: i64) -> String {
     let text = crate::web::views::time_text(t);
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     match span {
-        ..=7_200_000 => time.get(..8).unwrap_or(time).to_owned(),
-        ..=86_400_000 => time.get(..5).unwrap_or(time).to_owned(),
+        0..=7_200_000 => time.get(..8).unwrap_or(time).to_owned(),
+        7_200_001..=86_400_000 => time.get(..5).unwrap_or(time).to_owned(),
         _ => format!("{} {}", date.get(5..).unwrap_or(date), time.get(..5).unwrap_or(time)),
     }
 }
