@@ -11,6 +11,8 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 28.0;
+/// Differences of larger values would not be numbers any more.
+const LARGEST: f64 = 1e300;
 /// Sigmas that are drawn on each side of the centre.
 const SIGMAS: [u8; 3] = [3, 2, 1];
 
@@ -77,7 +79,7 @@ impl Chart<'_> {
         let edges =
             self.bands.iter().flat_map(|b| &b.points).flat_map(|(_, c, s)| [c - 3.0 * s, c + 3.0 * s]);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for v in values.chain(edges).filter(|v| v.is_finite()) {
+        for v in values.chain(edges).filter(|v| v.is_finite()).map(|v| v.clamp(-LARGEST, LARGEST)) {
             low = low.min(v);
             high = high.max(v);
         }
