@@ -1,4 +1,5 @@
 //! How fast pages are read, in bytes a second, beside the floor of finding the line breaks.
+#![allow(clippy::expect_used, reason = "a bench may stop")]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

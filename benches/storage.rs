@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput};
-use sideband::model::{Labels, Matcher, SystemClock};
+use sideband::model::{Clock, Labels, Matcher, SystemClock};
 use sideband::storage::{SeriesId, SourceId, Storage, StorageOptions};
 
 const STEP: i64 = 5000;
@@ -121,7 +121,7 @@ fn timings(c: &mut Criterion) {
 
 fn disk(c: &mut Criterion) {
     let dir = std::env::temp_dir().join(format!("sideband-bench-{}", std::process::id()));
-    let now = 1_763_700_000_000;
+    let now = SystemClock.now();
     let open = || {
         let options = StorageOptions { max_future: i64::MAX, ..StorageOptions::at(&dir) };
         Storage::open(options, Arc::new(SystemClock)).unwrap()
@@ -163,8 +163,9 @@ fn disk(c: &mut Criterion) {
 }
 
 fn main() {
-    memory(100_000, 40);
+    // The small one first: what it gives back would hide what the large one takes.
     memory(1000, 1000);
+    memory(100_000, 40);
     let mut criterion = Criterion::default().sample_size(20).configure_from_args();
     timings(&mut criterion);
     criterion.final_summary();

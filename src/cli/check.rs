@@ -57,7 +57,11 @@ pub fn rules(files: &[PathBuf], lint: bool) -> ExitCode {
                     println!("LINT: {finding}");
                 }
                 found |= !findings.is_empty();
-                println!("{}: SUCCESS: {} rules found", path.display(), file.groups.iter().map(|g| g.rules.len()).sum::<usize>());
+                println!(
+                    "{}: SUCCESS: {} rules found",
+                    path.display(),
+                    file.groups.iter().map(|g| g.rules.len()).sum::<usize>()
+                );
             }
             Err(errors) => {
                 failed = true;

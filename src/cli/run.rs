@@ -90,7 +90,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("512MB", Some(512 << 20)), ("1GB", Some(1 << 30)), ("0B", Some(0)), ("5", None), ("MB", None), ("99EB", None)] {
+        for (text, bytes) in [
+            ("512MB", Some(512 << 20)),
+            ("1GB", Some(1 << 30)),
+            ("0B", Some(0)),
+            ("5", None),
+            ("MB", None),
+            ("99EB", None),
+        ] {
             assert_eq!(parse_size(text).ok(), bytes, "{text}");
         }
     }

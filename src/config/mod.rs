@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
+pub use redact::redact;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
@@ -128,7 +129,7 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
     Ok(Loaded {
         config,
         warnings: loader.warnings,
-        shown: redact::redact(text),
+        shown: redact(text),
         inputs: loader.inputs,
         missing: loader.missing,
         files_named: loader.files_named,

@@ -25,12 +25,6 @@ impl AlertOutput {
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
         *to = Targets { pager, sender: Some(sender) };
     }
-
-    /// The URLs of the Alertmanagers.
-    pub fn alertmanagers(&self) -> Vec<String> {
-        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        to.sender.iter().flat_map(AlertmanagerSender::urls).map(str::to_owned).collect()
-    }
 }
 
 impl AlertSink for AlertOutput {

@@ -42,7 +42,12 @@ impl MessageTemplates {
 }
 
 impl Render for MessageTemplates {
-    fn render(&self, template: &str, notification: &Notification, external_url: &str) -> Result<String, String> {
+    fn render(
+        &self,
+        template: &str,
+        notification: &Notification,
+        external_url: &str,
+    ) -> Result<String, String> {
         if !template.contains("{{") {
             return Ok(template.to_owned());
         }

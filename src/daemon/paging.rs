@@ -63,7 +63,8 @@ impl PagerSlot {
                     metrics: self.inner.metrics.clone(),
                     transport: None,
                 };
-                let pager = Pager::spawn(config, self.inner.ledger.clone(), options).map_err(|e| e.to_string())?;
+                let pager =
+                    Pager::spawn(config, self.inner.ledger.clone(), options).map_err(|e| e.to_string())?;
                 self.set(Some(pager));
             }
         }

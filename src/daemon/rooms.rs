@@ -85,7 +85,11 @@ impl Rooms {
         let security = Arc::new(security);
         let mut listeners = Vec::new();
         for address in &options.listen {
-            listeners.push(listener::bind(address).await.map_err(|e| other(&format!("cannot listen on {address}"), &e))?);
+            listeners.push(
+                listener::bind(address)
+                    .await
+                    .map_err(|e| other(&format!("cannot listen on {address}"), &e))?,
+            );
         }
         let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         std::fs::create_dir_all(&options.storage_path)
@@ -142,6 +146,11 @@ impl Rooms {
                 rules: Arc::new(RulesAdapter(rules.clone())),
                 targets: Arc::new(TargetsAdapter(scrape.clone())),
                 incidents: Arc::new(IncidentsAdapter::new(pager.clone())),
+                pager: Arc::new({
+                    let pager = pager.clone();
+                    move || pager.get()
+                }),
+                redact: config::redact,
                 lifecycle: Arc::new(LifecycleAdapter { requests, status: status.clone() }),
             },
             web::Options {

@@ -16,8 +16,8 @@ use crate::rules;
 use crate::scrape;
 use crate::web::{
     AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
-    TargetHealth, TargetView, TargetsView, TokenView,
+    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
+    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::paging::PagerSlot;
@@ -143,12 +143,14 @@ impl IncidentsAdapter {
         &self,
         question: impl FnOnce(PagerHandle) -> F,
     ) -> Result<T, CommandError> {
-        let pager = self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        let pager =
+            self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
         self.runtime.block_on(question(pager)).map_err(|e| CommandError::Failed(e.to_string()))
     }
 
     fn claim(&self, token: &str) -> Result<AckClaim, CommandError> {
-        let pager = self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        let pager =
+            self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
         pager.check_link(token).map_err(|e| CommandError::BadToken(e.to_string()))
     }
 }
@@ -199,7 +201,8 @@ impl Incidents for IncidentsAdapter {
     fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
         let used = claim.clone();
-        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?.map_err(refused)?;
+        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?
+            .map_err(refused)?;
         Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
     }
 }
@@ -214,7 +217,8 @@ fn refused(e: paging::CommandError) -> CommandError {
 fn incident(i: paging::IncidentView) -> IncidentView {
     let labels = |pairs: &std::collections::BTreeMap<String, String>| Labels::from_pairs(pairs);
     let summary = i.alerts.iter().find_map(|a| a.annotations.get("summary"));
-    let title = summary.or_else(|| i.group_labels.get("alertname")).cloned().unwrap_or_else(|| i.group_key.clone());
+    let title =
+        summary.or_else(|| i.group_labels.get("alertname")).cloned().unwrap_or_else(|| i.group_key.clone());
     IncidentView {
         state: match i.state {
             State::Triggered => IncidentState::Triggered,

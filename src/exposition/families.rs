@@ -314,15 +314,15 @@ impl Reader<'_> {
             _ => None,
         };
         let mut bound = None;
-        if let Some(bound_label) = bound_label {
-            if let Some(i) = labels.iter().position(|(name, _)| name == bound_label) {
-                let (_, text) = labels.remove(i);
-                let Ok(v) = parse_value(text.as_bytes()) else {
-                    let got = shown(text.as_bytes());
-                    return bad(format!("expected float as value for '{bound_label}' label, got {got}"));
-                };
-                bound = Some(v).filter(|v| !v.is_nan());
-            }
+        if let Some(bound_label) = bound_label
+            && let Some(i) = labels.iter().position(|(name, _)| name == bound_label)
+        {
+            let (_, text) = labels.remove(i);
+            let Ok(v) = parse_value(text.as_bytes()) else {
+                let got = shown(text.as_bytes());
+                return bad(format!("expected float as value for '{bound_label}' label, got {got}"));
+            };
+            bound = Some(v).filter(|v| !v.is_nan());
         }
         let token = self.until_blank()?;
         let Ok(value) = parse_value(&token) else {

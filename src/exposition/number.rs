@@ -17,10 +17,10 @@ const NORMAL_NAN: u64 = 0x7ff8_0000_0000_0001;
 /// # Errors
 /// The text Prometheus gives.
 pub fn parse_value(text: &[u8]) -> Result<f64, String> {
-    if let Some((v, used)) = plain(text) {
-        if used == text.len() {
-            return Ok(v);
-        }
+    if let Some((v, used)) = plain(text)
+        && used == text.len()
+    {
+        return Ok(v);
     }
     if text.iter().any(|b| matches!(b, b'p' | b'P' | b'_')) {
         return Err("unsupported character in float".into());

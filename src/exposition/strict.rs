@@ -210,10 +210,10 @@ impl Family {
         };
         let same_group = self.group.as_ref().is_some_and(|g| g.labels == identity);
         let same_time = self.group.as_ref().is_some_and(|g| g.timestamp == timestamp);
-        if !same_group || !same_time {
-            if let Some(done) = self.histogram.take() {
-                done.finish()?;
-            }
+        if (!same_group || !same_time)
+            && let Some(done) = self.histogram.take()
+        {
+            done.finish()?;
         }
         match &mut self.group {
             Some(group) if same_group => {
@@ -298,10 +298,8 @@ fn values(family: &Family, suffix: &str, labels: &Labels, series: &Series<'_>) -
                 return Err("a quantile's value is negative".into());
             }
         }
-        (MetricType::Histogram | MetricType::GaugeHistogram, "_bucket") => {
-            if bound(labels, "le").is_none() {
-                return Err("a bucket's le is missing or no number".into());
-            }
+        (MetricType::Histogram | MetricType::GaugeHistogram, "_bucket") if bound(labels, "le").is_none() => {
+            return Err("a bucket's le is missing or no number".into());
         }
         _ => {}
     }

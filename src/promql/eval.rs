@@ -7,7 +7,7 @@ use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
-use super::range::Bounds;
+use super::range::{Bounds, has_one_name};
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};
@@ -167,17 +167,7 @@ impl<'a> Evaluator<'a> {
         if c.function.id == F::AbsentOverTime {
             return false;
         }
-        self.options.delayed_name_removal
-            || c.args.iter().any(|arg| match &arg.unwrap_parens().kind {
-                NodeKind::Range(r) => match &r.of.kind {
-                    NodeKind::Selector(s) => s
-                        .matchers
-                        .iter()
-                        .any(|m| m.name == crate::model::METRIC_NAME && m.op == crate::model::MatchOp::Equal),
-                    _ => false,
-                },
-                _ => false,
-            })
+        self.options.delayed_name_removal || c.args.iter().any(has_one_name)
     }
 
     fn call(&mut self, node: &Node, c: &Call, grid: Grid) -> Result<Val, EvalError> {

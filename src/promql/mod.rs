@@ -20,6 +20,7 @@ mod lexer;
 mod number;
 mod parser;
 mod parser_duration;
+mod parser_postfix;
 mod parser_selector;
 mod print;
 mod quote;

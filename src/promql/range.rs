@@ -7,7 +7,7 @@ use super::functions::{FunctionId as F, over_time, rate, trend};
 use super::grid::Grid;
 use super::table::{ABSENT, present};
 use super::types::ValueType;
-use crate::model::{Labels, Sample, is_stale_nan};
+use crate::model::{Labels, METRIC_NAME, MatchOp, Sample, is_stale_nan};
 
 /// The windows of a range vector at every step, `(end - range, end]`.
 #[derive(Debug, Clone, Copy)]
@@ -255,6 +255,7 @@ impl Evaluator<'_> {
         let mut rates = rate::Rates::new(id);
         let mut uncounted: Vec<String> = Vec::new();
         let counter = matches!(id, F::Rate | F::Increase);
+        let (one_name, mut named) = (has_one_name(arg), false);
         self.windows_of(arg, grid, &mut |labels, dropped, points, windows| {
             let changed = bounds.fit(points.t, windows);
             match id {
@@ -276,8 +277,9 @@ impl Evaluator<'_> {
                 }
             }
             if cells.iter().any(|v| present(*v)) {
-                if counter && !dropped {
+                if counter && !dropped && !(one_name && named) {
                     note_uncounted(labels, &mut uncounted);
+                    named = true;
                 }
                 sink(labels, dropped || !keeps_name, &cells)?;
             }
@@ -343,6 +345,13 @@ fn check_extension(c: &Call, arg: &Node) -> Result<(), EvalError> {
     }
     let function = c.function.name;
     Err(EvalError::failed(format!("{name} modifier can only be used with: {allowed} - not with {function}")))
+}
+
+/// Does a range selector fix the metric's name?
+pub(super) fn has_one_name(arg: &Node) -> bool {
+    let NodeKind::Range(r) = &arg.unwrap_parens().kind else { return false };
+    let NodeKind::Selector(s) = &r.of.kind else { return false };
+    s.matchers.iter().any(|m| m.name == METRIC_NAME && m.op == MatchOp::Equal)
 }
 
 /// Remembers the name of a metric that is no counter by its name.

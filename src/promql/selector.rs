@@ -9,6 +9,9 @@ use super::source::SeriesSet;
 use super::table::{ABSENT, RowLabels, Table};
 use crate::model::{Matcher, Sample, is_stale_nan};
 
+/// As [`super::source::Each`], and it may fail.
+type TryEach<'f> = &'f mut dyn FnMut(usize, &[i64], &[f64]) -> Result<(), EvalError>;
+
 impl Evaluator<'_> {
     /// The rows of a selector.
     pub fn instant_selector(&mut self, s: &Selector, grid: Grid, sink: Sink<'_>) -> Result<(), EvalError> {
@@ -79,7 +82,7 @@ impl Evaluator<'_> {
         set: &dyn SeriesSet,
         min_t: i64,
         max_t: i64,
-        each: &mut dyn FnMut(usize, &[i64], &[f64]) -> Result<(), EvalError>,
+        each: TryEach<'_>,
     ) -> Result<(), EvalError> {
         let mut result = Ok(());
         let max = self.options.max_samples;

@@ -68,11 +68,10 @@ impl Pool {
         }
         pool.sync(&files.groups(), inherited);
         let pool = Arc::new(Mutex::new(pool));
-        if let Ok(mut locked) = pool.lock() {
-            if !locked.job.file_sd.is_empty() {
-                let task = tokio::spawn(discover(Arc::downgrade(&pool), files));
-                locked.discovery = Some(task);
-            }
+        if let Ok(mut locked) = pool.lock()
+            && !locked.job.file_sd.is_empty()
+        {
+            locked.discovery = Some(tokio::spawn(discover(Arc::downgrade(&pool), files)));
         }
         pool
     }

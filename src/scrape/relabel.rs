@@ -207,12 +207,12 @@ impl RelabelConfig {
             return Err(format!("{target:?} is invalid 'target_label' for {act} action"));
         }
         match action {
-            Action::KeepEqual | Action::DropEqual => {
-                if pattern != ANY || modulus != 0 || other_separator || other_replacement {
-                    return Err(format!(
-                        "{act} action requires only 'source_labels' and `target_label`, and no other fields"
-                    ));
-                }
+            Action::KeepEqual | Action::DropEqual
+                if pattern != ANY || modulus != 0 || other_separator || other_replacement =>
+            {
+                return Err(format!(
+                    "{act} action requires only 'source_labels' and `target_label`, and no other fields"
+                ));
             }
             Action::Lowercase | Action::Uppercase if other_replacement => {
                 return Err(format!("'replacement' can not be set for {act} action"));

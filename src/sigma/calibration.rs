@@ -35,7 +35,7 @@ pub fn once_in_days(zscore: f64, direction: Direction, interval_ms: i64) -> f64 
 pub fn false_events_per_day(sigma: f64, direction: Direction, interval_ms: i64, for_ms: i64) -> f64 {
     let interval = interval_ms.max(1);
     let runs = |p: f64| {
-        let length = for_ms.max(0).div_euclid(interval) + i64::from(for_ms.max(0) % interval != 0) + 1;
+        let length = (for_ms.max(0) / interval).saturating_add(1 + i64::from(for_ms.max(0) % interval != 0));
         let length = i32::try_from(length).unwrap_or(i32::MAX);
         DAY_MS / interval as f64 * p.powi(length) * (1.0 - p)
     };

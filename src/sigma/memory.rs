@@ -48,7 +48,6 @@ impl Memory {
                 for x in bucket.picks() {
                     values.learn(bucket.t, *x, sigma, novelty::CAPACITY);
                 }
-                values.forget(bucket.t);
                 if !bucket.event {
                     moments(m);
                 }
@@ -61,6 +60,7 @@ impl Memory {
                 for x in bucket.picks() {
                     sketch.learn(*x, weight);
                 }
+                sketch.settle();
             }
             Self::Seasonal(m, seasons) => {
                 moments(m);

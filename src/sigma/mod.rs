@@ -15,6 +15,7 @@ mod lag;
 mod memory;
 mod novelty;
 mod robust;
+mod scorer;
 mod seasonal;
 mod widening;
 
@@ -29,4 +30,5 @@ pub use config::{
 pub const NOVEL: f64 = 0.16;
 
 pub use detector::{Detector, Evaluation, SeriesState};
+pub use scorer::{Scorer, Setting};
 pub use widening::Widening;

@@ -7,17 +7,22 @@ pub(super) const CAPACITY: usize = 128;
 /// Beside the moments of the gaussian model there is room for these.
 pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
-pub(super) const CAPACITY_AS_GATE: usize = 24;
+pub(super) const CAPACITY_AS_GATE: usize = 20;
 /// A value farther than this many σ from all is worth remembering of its own.
 const REMEMBER: f64 = 0.10;
 /// The scale is at least this share of the largest |x| seen.
 const SCALE_FLOOR: f64 = 0.01;
 /// A value that nothing matched for so long is forgotten, ms.
 const FORGET_MS: i64 = 30 * 86_400_000;
-/// Matches are kept to the minute.
-const MINUTE_MS: i64 = 60_000;
+/// Matches are kept to the second.
+const SECOND_MS: i64 = 1_000;
 
-/// A sorted memory of values, each with the minute of its last match.
+/// Seconds since the epoch, as far as 32 bits go (2106).
+fn seconds(t_ms: i64) -> u32 {
+    u32::try_from(t_ms.div_euclid(SECOND_MS).max(0)).unwrap_or(u32::MAX)
+}
+
+/// A sorted memory of values, each with the second of its last match.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Values {
     /// Single precision: the scale's floor is 1 % of the largest value, so 1e-7 of it does not matter.
@@ -47,45 +52,54 @@ impl Values {
         }
     }
 
-    /// Remembers `x`, or that its neighbour was seen again.
+    /// The largest |x| learnt.
+    pub fn largest(&self) -> f64 {
+        self.largest
+    }
+
+    /// Counts `x` for the largest |x|.
+    pub fn enlarge(&mut self, x: f64) {
+        self.largest = self.largest.max(x.abs());
+    }
+
+    /// Remembers `x`, or that its neighbour within 0.10 σ was seen again.
     pub fn learn(&mut self, t: i64, x: f64, sigma: f64, capacity: usize) {
-        let minute = u32::try_from(t.div_euclid(MINUTE_MS).max(0)).unwrap_or(u32::MAX);
+        self.enlarge(x);
+        self.learn_within(t, x, REMEMBER * self.scale(sigma), capacity, FORGET_MS);
+    }
+
+    /// Remembers `x`, or that its neighbour within `radius` was seen again. Full: what was not matched for `forget_ms` leaves, or else
+    /// the least recently matched.
+    pub fn learn_within(&mut self, t: i64, x: f64, radius: f64, capacity: usize, forget_ms: i64) {
         let stored = x as f32;
         if !stored.is_finite() {
             return;
         }
-        self.largest = self.largest.max(x.abs());
-        let scale = self.scale(sigma);
+        let second = seconds(t);
         if let Some(i) = self.nearest_index(x)
-            && (f64::from(self.values[i].0) - x).abs() <= REMEMBER * scale
+            && (f64::from(self.values[i].0) - x).abs() <= radius
         {
-            self.values[i].1 = self.values[i].1.max(minute);
+            self.values[i].1 = self.values[i].1.max(second);
             return;
         }
-        if self.values.len() >= capacity {
-            self.forget_before(minute);
-        }
+        self.forget(t, forget_ms);
         if self.values.len() >= capacity
             && let Some(oldest) = (0..self.values.len()).min_by_key(|&i| self.values[i].1)
         {
             self.values.remove(oldest);
         }
-        let at = self.values.partition_point(|(v, _)| *v < stored);
         if self.values.len() == self.values.capacity() {
             let more = self.values.len().clamp(8, 32).min(capacity.saturating_sub(self.values.len()).max(1));
             self.values.reserve_exact(more);
         }
-        self.values.insert(at, (stored, minute));
+        let at = self.values.partition_point(|(v, _)| *v < stored);
+        self.values.insert(at, (stored, second));
     }
 
-    fn forget_before(&mut self, minute: u32) {
-        let oldest = minute.saturating_sub((FORGET_MS / MINUTE_MS) as u32);
+    /// Lets go of what was not matched for so long.
+    fn forget(&mut self, t: i64, forget_ms: i64) {
+        let oldest = seconds(t.saturating_sub(forget_ms));
         self.values.retain(|(_, seen)| *seen >= oldest);
-    }
-
-    /// Lets go of what was not matched for 30 days.
-    pub fn forget(&mut self, t: i64) {
-        self.forget_before(u32::try_from(t.div_euclid(MINUTE_MS).max(0)).unwrap_or(u32::MAX));
     }
 
     pub fn heap_bytes(&self) -> usize {

@@ -33,6 +33,9 @@ impl Default for Widening {
 impl Widening {
     /// The factor at `now`, from 1 to 10.
     pub fn factor(&self, now: Timestamp) -> f64 {
+        if self.factor == 1.0 {
+            return 1.0;
+        }
         let age = now.saturating_sub(self.since).max(0) as f64;
         1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / HALF_LIFE_MS).exp()
     }

@@ -240,16 +240,13 @@ impl Storage {
         if ok || synced.is_err() {
             disk.wrote(Written::Log, &path, synced);
         }
+        let has_finished = disk.logs().wal.has_finished();
         // Records of finished segments are applied, so what is not in memory any more is in a file.
-        let head = self.0.read();
-        let starts = head.table.iter().filter_map(|(_, s)| s.memory_start(&head.columns));
-        let needed = starts.min().unwrap_or(i64::MAX);
-        let alive = head.table.len();
-        drop(head);
+        let needed = if has_finished { self.memory_start() } else { i64::MIN };
         let mut logs = disk.logs();
         logs.wal.delete_before(needed);
         self.0.metrics().wal_bytes.set(logs.wal.bytes() as i64);
-        let rewrite = logs.series.wants_rewrite(alive);
+        let rewrite = logs.series.wants_rewrite(self.series_count());
         let fresh = if rewrite { Some(logs.series.fresh()) } else { None };
         drop(logs);
         if let Some(fresh) = fresh {
@@ -257,6 +254,19 @@ impl Storage {
             let result = fresh.and_then(|(path, file)| self.rewrite_series(disk, &path, file));
             disk.wrote(Written::Log, &path, result);
         }
+    }
+
+    /// The oldest time in memory.
+    fn memory_start(&self) -> Timestamp {
+        let (mut oldest, mut next) = (i64::MAX, Some(0));
+        while let Some(from) = next.take() {
+            let head = self.0.read();
+            for (id, series) in head.table.iter_from(from).take(SLICE) {
+                next = id.checked_add(1);
+                oldest = oldest.min(series.memory_start(&head.columns).unwrap_or(i64::MAX));
+            }
+        }
+        oldest
     }
 
     /// Writes the series that are left into a new log. The old one takes new series meanwhile; those

@@ -59,6 +59,11 @@ impl Wal {
         self.len >= SEGMENT || self.file.is_none() || (sealed && self.len > PROBE)
     }
 
+    /// Are there segments that may be deleted one day?
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
     /// The file that is written.
     pub fn path(&self) -> PathBuf {
         segment_path(&self.dir, self.seq)

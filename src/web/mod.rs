@@ -2,6 +2,7 @@
 
 mod ack;
 mod api;
+mod api_v2;
 mod deadline;
 mod exposed;
 mod guard;

@@ -14,7 +14,7 @@ use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
 use super::state::{Options, Parts, State};
-use super::{ack, api, guard, pages};
+use super::{ack, api, api_v2, guard, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
 
@@ -161,6 +161,11 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
         ["api", "v1", rest @ ..] => {
             let rest: Vec<String> = rest.iter().map(|s| decode(s.as_bytes(), false)).collect();
             api::route(state, asked, rest).await
+        }
+        ["api", "v2", rest @ ..] => {
+            let rest: Vec<String> = rest.iter().map(|s| decode(s.as_bytes(), false)).collect();
+            let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+            api_v2::route(state, &asked, &rest).await
         }
         ["ack", token] => ("/ack", ack::answer(state, &asked, decode(token.as_bytes(), false)).await),
         ["metrics" | "federate"] | ["-", "healthy" | "ready"] => ("other", method_not_allowed("GET, HEAD")),

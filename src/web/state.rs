@@ -12,6 +12,7 @@ use super::metrics::WebMetrics;
 use super::views::{Incidents, Lifecycle, RulesView, TargetsView};
 use crate::model::{Clock, Timestamp};
 use crate::net::auth::Security;
+use crate::paging::PagerHandle;
 use crate::promql::Engine;
 use crate::storage::Storage;
 
@@ -28,6 +29,10 @@ pub struct Parts {
     pub rules: Arc<dyn RulesView>,
     pub targets: Arc<dyn TargetsView>,
     pub incidents: Arc<dyn Incidents>,
+    /// The pager, while paging is configured.
+    pub pager: Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>,
+    /// A configuration's text without its secrets.
+    pub redact: fn(&str) -> String,
     pub lifecycle: Arc<dyn Lifecycle>,
 }
 

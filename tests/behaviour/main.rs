@@ -10,6 +10,8 @@ mod rules;
 mod scrape;
 mod shipped;
 mod sigma;
+mod sigma_arithmetic;
+mod sigma_incidents;
 mod storage;
 mod template;
 mod web;

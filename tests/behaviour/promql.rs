@@ -35,7 +35,7 @@ fn vector(query: &str) -> Vec<String> {
     match instant(query).unwrap().value {
         Value::Vector(samples) => {
             let mut lines: Vec<String> =
-                samples.iter().map(|s| format!("{} => {}", s.labels, s.v)).collect();
+                samples.iter().map(|s| format!("{} => {}", s.labels, (s.v * 1e9).round() / 1e9)).collect();
             lines.sort();
             lines
         }
@@ -92,10 +92,8 @@ fn a_range_query_is_its_instant_queries() {
                 panic!("{query} gives no vector")
             };
             at.sort_by(|a, b| a.labels.cmp(&b.labels));
-            let column: Vec<(&Labels, f64)> = rows
-                .iter()
-                .filter_map(|(l, s)| s.iter().find(|s| s.t == t).map(|s| (l, s.v)))
-                .collect();
+            let column: Vec<(&Labels, f64)> =
+                rows.iter().filter_map(|(l, s)| s.iter().find(|s| s.t == t).map(|s| (l, s.v))).collect();
             let at: Vec<(&Labels, f64)> = at.iter().map(|s| (&s.labels, s.v)).collect();
             assert_eq!(column, at, "{query} at {t}");
         }
@@ -173,7 +171,9 @@ fn remarks_have_a_place() {
     let output = instant("rate(limit[1m])").unwrap();
     assert_eq!(
         output.annotations.infos,
-        ["PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"limit\" (1:6)"]
+        [
+            "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"limit\" (1:6)"
+        ]
     );
     let output = instant("quantile(2, limit)").unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sideband::model::{stale_nan, yaml};
-use sideband::sigma::{BandsChange, Config, Detector, Evaluation, Phase, SeriesState};
+use sideband::sigma::{BandsChange, Config, Detector, Evaluation, Phase, SeriesState, Widening};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -505,7 +505,11 @@ fn the_seasonal_model_misses_a_peak_that_did_not_come() {
     plain.step = MINUTE;
     let mut noise = Noise(17);
     plain.run(14 * DAY, |t| daily(t) + 3.0 * noise.normal());
-    assert_eq!(plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()), [0i64; 0], "the plain model is blind to it");
+    assert_eq!(
+        plain.pages(DAY, |_| 100.0 + 3.0 * noise.normal()),
+        [0i64; 0],
+        "the plain model is blind to it"
+    );
 }
 
 #[test]
@@ -683,5 +687,39 @@ proptest! {
             prop_assert!(!e.judgement.ready || e.judgement.zscore.is_finite());
             prop_assert!(detector.encode(&state).len() <= 2048);
         }
+    }
+}
+
+#[test]
+fn pages_widen_the_bands_but_never_hide_what_is_worse() {
+    let detector = detector("baseline: {stddev_floor: 1}\nbands: [{sigma: 1, action: record}, {sigma: 3}]");
+    let fires = |widening: &Widening, t: i64, z: f64| {
+        let mut state = detector.warm((0..400).map(|i| (t - 7_000_000 + i * 15_000, 0.0)), &[]);
+        let e = detector.evaluate_widened(&mut state, t, z, widening);
+        assert!(
+            e.judgement.ready && matches!(state.bands.states()[0].phase, Phase::Firing { .. }),
+            "recorded as ever: {e:?}"
+        );
+        e.bands.paged
+    };
+    let mut widening = Widening::default();
+    assert!(fires(&widening, START, 3.1));
+    widening.paged(START, 6.0);
+    assert!((widening.factor(START) - 1.3).abs() < 1e-12);
+    assert!(!fires(&widening, START + DAY, 3.1) && fires(&widening, START + DAY, 3.9));
+    assert!((widening.factor(START + 5 * DAY) - 1.15).abs() < 1e-12, "half of it after 5 days");
+    for _ in 0..30 {
+        widening.paged(START + DAY, 6.0);
+    }
+    assert!(widening.factor(START + DAY) <= 10.0);
+    assert!(
+        !fires(&widening, START + DAY, 5.9) && fires(&widening, START + DAY, 6.1),
+        "worse than the last page"
+    );
+    assert!(fires(&widening, START + 90 * DAY, 3.1), "long ago");
+    assert_eq!(Widening::decode(&widening.encode()).unwrap(), widening);
+    let bytes = widening.encode();
+    for cut in 0..bytes.len() {
+        assert!(Widening::decode(&bytes[..cut]).is_err());
     }
 }

@@ -308,14 +308,12 @@ impl TlsConfig {
                 "exactly one of cert or cert_file must be configured when a client key is configured".into(),
             );
         }
-        if let (Some(min), Some(max)) = (self.min_version, self.max_version) {
-            if max < min {
-                return Err(
-                    "tls_config.max_version must be greater than or equal to tls_config.min_version \
-                            if both are specified"
-                        .into(),
-                );
-            }
+        if let (Some(min), Some(max)) = (self.min_version, self.max_version)
+            && max < min
+        {
+            return Err("tls_config.max_version must be greater than or equal to tls_config.min_version \
+                        if both are specified"
+                .into());
         }
         if self.max_version.is_some_and(|v| v < TlsVersion::Tls12) {
             return Err("tls_config.max_version: TLS 1.0 and 1.1 are not spoken".into());

@@ -201,12 +201,10 @@ impl Check<'_> {
             unsendable: Vec::new(),
         };
         config.unsendable = unsendable(self.path, &config);
-        if !config.policies.is_empty()
-            && (config.acknowledge.external_url.is_none() || config.acknowledge.key_file.is_none())
-        {
+        if !config.policies.is_empty() && config.acknowledge.key_file.is_none() {
             self.warnings.push(FileError::whole(
                 self.path,
-                "pages carry no link to acknowledge them: set acknowledge.external_url and acknowledge.key_file \
+                "pages carry no link to acknowledge them: set acknowledge.key_file \
                  (the API can still be used)",
             ));
         }

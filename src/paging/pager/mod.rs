@@ -138,9 +138,10 @@ impl Plant {
             return Err(PagerError::CannotSend(e.to_string()));
         }
         let settings = &config.acknowledge;
-        let links = match (&settings.key_file, &settings.external_url) {
-            (Some(file), Some(url)) => Some(AckLinks::from_file(file, &self.instance, url)?),
-            _ => None,
+        let url = settings.external_url.as_deref().unwrap_or(&self.external_url);
+        let links = match &settings.key_file {
+            Some(file) => Some(AckLinks::from_file(file, &self.instance, url)?),
+            None => None,
         };
         if let Some(fixed) = &self.fixed {
             return Ok((links, Arc::clone(fixed)));

@@ -73,10 +73,10 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
 async fn list(state: &Arc<State>, asked: &Asked) -> Result<Success, ApiError> {
     let limit = asked.params.limit("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let wanted = asked.params.get("state").to_ascii_lowercase();
-    if !matches!(wanted.as_str(), "" | "any" | "open" | "triggered" | "acknowledged" | "resolved") {
+    if !matches!(wanted.as_str(), "" | "any" | "all" | "open" | "triggered" | "acknowledged" | "resolved") {
         return Err(ApiError::invalid("state", format_args!("not supported value {wanted:?}")));
     }
-    let resolved_too = matches!(wanted.as_str(), "any" | "resolved");
+    let resolved_too = matches!(wanted.as_str(), "any" | "all" | "resolved");
     let incidents = Arc::clone(&state.parts.incidents);
     let mut all = blocking(move || Ok(incidents.list(resolved_too, MAX_LIMIT)?)).await?;
     if matches!(wanted.as_str(), "triggered" | "acknowledged" | "resolved") {
