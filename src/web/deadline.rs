@@ -58,7 +58,7 @@ impl SetUntil<'_> {
     fn over(&self) -> bool {
         let reads = self.reads.get().wrapping_add(1);
         self.reads.set(reads);
-        if reads % BETWEEN_LOOKS == 0 && Instant::now() >= self.deadline {
+        if reads.is_multiple_of(BETWEEN_LOOKS) && Instant::now() >= self.deadline {
             self.over.set(true);
         }
         self.over.get()

@@ -84,7 +84,7 @@ pub fn push_value(out: &mut Vec<u8>, v: f64) {
     let magnitude = v.abs();
     if v.fract() == 0.0 && magnitude < 1e15 && (v != 0.0 || v.is_sign_positive()) {
         push_int(out, v as i64);
-    } else if magnitude != 0.0 && (magnitude < 1e-6 || magnitude >= 1e21) {
+    } else if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
         out.extend_from_slice(format_float_go(v).as_bytes());
     } else {
         out.extend_from_slice(format_float(v).as_bytes());

@@ -157,7 +157,7 @@ impl Layout {
 
     /// Does anything that is known of the metrics now put them elsewhere?
     fn placements_changed(&self, storage: &Storage) -> bool {
-        let all = self.pages % METADATA_CHECK == 0;
+        let all = self.pages.is_multiple_of(METADATA_CHECK);
         self.names.iter().filter(|(_, (p, _))| all || p.kind == MetricType::Unknown).any(
             |(name, (placement, _))| {
                 // What had to step back for another family of its name is looked at when the layout is new.

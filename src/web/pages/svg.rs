@@ -11,6 +11,8 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 28.0;
+/// Differences of larger values would not be numbers any more.
+const LARGEST: f64 = 1e300;
 /// Sigmas that are drawn on each side of the centre.
 const SIGMAS: [u8; 3] = [3, 2, 1];
 
@@ -77,7 +79,7 @@ impl Chart<'_> {
         let edges =
             self.bands.iter().flat_map(|b| &b.points).flat_map(|(_, c, s)| [c - 3.0 * s, c + 3.0 * s]);
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for v in values.chain(edges).filter(|v| v.is_finite()) {
+        for v in values.chain(edges).filter(|v| v.is_finite()).map(|v| v.clamp(-LARGEST, LARGEST)) {
             low = low.min(v);
             high = high.max(v);
         }
@@ -149,7 +151,7 @@ fn nice_step(rough: f64) -> f64 {
 
 fn tick(v: f64, step: f64) -> String {
     let magnitude = v.abs().max(step);
-    if magnitude >= 1e6 || magnitude < 1e-3 {
+    if !(1e-3..1e6).contains(&magnitude) {
         return if v == 0.0 { "0".to_owned() } else { format!("{v:.1e}") };
     }
     let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
@@ -160,8 +162,8 @@ fn clock(t: Timestamp, span: i64) -> String {
     let text = crate::web::views::time_text(t);
     let (date, time) = text.split_once('T').unwrap_or((&text, ""));
     match span {
-        ..=7_200_000 => time.get(..8).unwrap_or(time).to_owned(),
-        ..=86_400_000 => time.get(..5).unwrap_or(time).to_owned(),
+        0..=7_200_000 => time.get(..8).unwrap_or(time).to_owned(),
+        7_200_001..=86_400_000 => time.get(..5).unwrap_or(time).to_owned(),
         _ => format!("{} {}", date.get(5..).unwrap_or(date), time.get(..5).unwrap_or(time)),
     }
 }
