@@ -100,11 +100,15 @@ async fn passwords() {
         ("bob", "right", 401),
         ("", "right", 401),
     ] {
-        let reply = world.ask("GET", "/-/healthy", &[("Authorization", &basic(user, password))], "").await;
+        let reply = world.ask("GET", "/metrics", &[("Authorization", &basic(user, password))], "").await;
         assert_eq!(reply.status, status, "{user} {password}");
     }
     for bad in ["Basic", "Basic ???", "Bearer right", "basic bm9jb2xvbg=="] {
-        assert_eq!(world.ask("GET", "/-/healthy", &[("Authorization", bad)], "").await.status, 401, "{bad}");
+        assert_eq!(world.ask("GET", "/metrics", &[("Authorization", bad)], "").await.status, 401, "{bad}");
+    }
+    // Who probes has no password.
+    for probe in ["/-/healthy", "/-/ready"] {
+        assert_eq!(world.get(probe).await.status, 200, "{probe}");
     }
     // Who authenticated may change state, and it is known who it was.
     let auth = basic("alice", "right");
