@@ -95,7 +95,7 @@ impl Manager {
     /// A manager without groups. Nothing happens before [`Manager::run`].
     pub fn new(parts: Parts) -> Self {
         let (reloads, inbox) = mpsc::channel(1);
-        sigma_rule::describe(&parts.storage);
+        sigma_rule::describe_series(&parts.storage);
         let shared = Arc::new(Shared { parts, groups: Mutex::default() });
         Self { shared, reloads, inbox: Arc::new(Mutex::new(Some(inbox))) }
     }

@@ -33,7 +33,7 @@ const RECORDED: [(&str, &str); 5] = [
 ];
 
 /// Tells the storage what the recorded series are.
-pub(super) fn describe(storage: &Storage) {
+pub(super) fn describe_series(storage: &Storage) {
     for (name, help) in RECORDED {
         let metadata = MetricMetadata { kind: MetricType::Gauge, help: help.to_owned(), unit: String::new() };
         storage.set_metadata(name, metadata);

@@ -41,16 +41,16 @@ pub struct Setting {
 impl Default for Setting {
     fn default() -> Self {
         Self {
-            weber: 0.135,
-            floor: 0.1,
+            weber: 0.137,
+            floor: 0.102,
             remember: 0.093,
             capacity: 64,
             mean_ms: 3_240_000,
-            sample_threshold: 0.125,
-            mean_threshold: 0.45,
+            sample_threshold: 0.127,
+            mean_threshold: 0.46,
             quiet_ms: 72_000_000,
             widen: 1.7,
-            half_life_ms: 4.0 * 86_400_000.0,
+            half_life_ms: 3.5 * 86_400_000.0,
             forget_ms: 90 * 86_400_000,
         }
     }

@@ -1,4 +1,5 @@
 //! The arithmetic of false events in docs/sigma.md, recomputed.
+#![allow(clippy::unwrap_used, reason = "a test stops where its own set-up is wrong")]
 
 use sideband::sigma::{Direction, coin_p_value, false_events_per_day, once_in_days, tail_probability};
 use statrs::distribution::{ContinuousCDF, StudentsT};

@@ -1,5 +1,6 @@
 //! What each model finds, how late, and how often it pages for noise alone: the tables of docs/sigma.md, recomputed.
 //! With `SIGMA_TABLES=1` they are printed in place of being compared.
+#![allow(clippy::unwrap_used, reason = "a test stops where its own set-up is wrong")]
 
 use std::path::Path;
 

@@ -4,6 +4,7 @@
 //! Whoever drives it calls an input, writes [`Engine::take_changes`] to the ledger in one transaction, and only
 //! then sends what [`Engine::take_sends`] gives.
 
+mod commands;
 mod filter;
 mod groups;
 mod incidents;
@@ -19,8 +20,8 @@ use crate::paging::config::PagingConfig;
 use crate::paging::incident::Incident;
 use crate::paging::silence::{Compiled, Silence, SilenceError};
 
+pub use commands::{AckResult, CommandError};
 pub use groups::Group;
-pub use incidents::{AckResult, CommandError};
 pub use outbox::{Delivery, Job, Outcome};
 pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
 pub use views::{AlertView, GroupView, IncidentView};

@@ -199,3 +199,57 @@ receivers:
     let text = refused.to_string();
     assert!(text.contains("\"p\"") && text.contains("telegram_configs") && text.contains("use "), "{text}");
 }
+
+/// Every kind that is sent to, over HTTP: what arrives.
+#[tokio::test]
+async fn each_kind_of_receiver_gets_its_own_form() {
+    type Check = fn(&serde_json::Value) -> bool;
+    let cases: [(&str, &str, Check); 6] = [
+        ("alertmanager_configs: [{url: 'URL'}]", "POST /api/v2/alerts", |b| {
+            b[0]["labels"]["alertname"] == "Slow"
+        }),
+        ("pagerduty_configs: [{routing_key: k, url: 'URL/pd'}]", "POST /pd", |b| {
+            b["event_action"] == "trigger"
+                && b["payload"]["summary"] == "[FIRING:1] Slow (page)"
+                && b["dedup_key"].as_str().is_some_and(|k| k.ends_with("-i1"))
+                && b["links"][0]["href"].as_str().is_some_and(|l| l.starts_with("https://me.example/ack/"))
+        }),
+        ("slack_configs: [{api_url: 'URL/slack', channel: '#x'}]", "POST /slack", |b| {
+            b["channel"] == "#x"
+                && b["attachments"][0]["title"] == "[FIRING:1] Slow (page)"
+                && b["attachments"][0]["text"]
+                    .as_str()
+                    .is_some_and(|t| t.starts_with("<https://me.example/ack/"))
+        }),
+        ("discord_configs: [{webhook_url: 'URL/discord'}]", "POST /discord", |b| {
+            b["embeds"][0]["title"] == "[FIRING:1] Slow (page)"
+        }),
+        ("msteams_configs: [{webhook_url: 'URL/teams'}]", "POST /teams", |b| b["@type"] == "MessageCard"),
+        ("msteamsv2_configs: [{webhook_url: 'URL/teams2'}]", "POST /teams2", |b| {
+            b["attachments"][0]["content"]["actions"][0]["type"] == "Action.OpenUrl"
+        }),
+    ];
+    for (integration, line, check) in cases {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("key"), "a key that is long enough\n").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let integration = integration.replace("URL", &format!("http://{}", listener.local_addr().unwrap()));
+        let text = format!(
+            "
+route: {{receiver: p, group_wait: 0s, group_by: [alertname], escalation_policy: x}}
+receivers: [{{name: p, {integration}}}]
+escalation_policies: [{{name: x, steps: [{{notify: [receiver/p]}}]}}]
+acknowledge: {{external_url: 'https://me.example/', key_file: key}}
+"
+        );
+        let config = PagingConfig::parse(&dir.path().join("paging.yml"), &text).unwrap();
+        let ledger = Ledger::in_memory().unwrap();
+        let pager = Pager::spawn(config, ledger, PagerOptions::default()).unwrap();
+        assert!(pager.alerts(vec![alert("Slow")]));
+        let (head, body) = take(&listener).await;
+        assert!(head.starts_with(line), "{head}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert!(check(&body), "{integration}: {body}");
+        pager.shutdown().await;
+    }
+}
