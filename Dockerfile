@@ -26,6 +26,7 @@ RUN command -v rustup >/dev/null && rustup target add "$TARGET" || true; \
     fi; \
     SIDEBAND_REVISION=$REVISION cargo build --release --locked --bin sideband --target "$target"; \
     mkdir -p /image/var/lib/sideband; \
+    chmod 1777 /image/var/lib/sideband; \
     cp "target/$target/release/sideband" /image/sideband; \
     if readelf -d /image/sideband | grep NEEDED; then echo 'the binary is not static'; exit 1; fi; \
     chmod 0755 /image/sideband
@@ -35,8 +36,8 @@ LABEL org.opencontainers.image.title="sideband" \
       org.opencontainers.image.description="Prometheus-compatible sidecar: exporter, rule engine, sigma bands and paging" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/sideband/sideband"
-COPY --from=build --chown=65532:65532 /image/var/lib/sideband /var/lib/sideband
-COPY --from=build /image/sideband /sideband
+# The data directory can be written by whatever user the container is run as.
+COPY --from=build /image/ /
 USER 65532:65532
 WORKDIR /var/lib/sideband
 EXPOSE 19309
