@@ -50,8 +50,6 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file's text without its secrets.
     pub shown: String,
-    /// What was read, to know when it changes.
-    pub inputs: Inputs,
     /// Rule and scrape files that are named and do not exist: not for running.
     pub missing: Vec<FileError>,
     /// Files that requests need (certificates, passwords).
@@ -83,12 +81,13 @@ impl Loaded {
 }
 
 /// As [`load`], for running: also refused when a rule or scrape file does not exist, or when a route
-/// reaches a receiver that cannot be sent to.
+/// reaches a receiver that cannot be sent to. `inputs` then has what was read, to know when it changes: of a
+/// refused configuration too, since what puts it right may be a file that the running one does not know.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_to_run(path: &Path) -> Result<Loaded, Vec<FileError>> {
-    let loaded = load(path)?;
+pub fn load_to_run(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError>> {
+    let loaded = load_noting(path, inputs)?;
     let unsendable = loaded.config.paging.iter().flat_map(|p| &p.unsendable);
     let errors: Vec<FileError> = loaded.missing.iter().chain(unsendable).cloned().collect();
     if errors.is_empty() { Ok(loaded) } else { Err(errors) }
@@ -99,16 +98,12 @@ pub fn load_to_run(path: &Path) -> Result<Loaded, Vec<FileError>> {
 /// # Errors
 /// Everything that is wrong, each with its file and, where it is known, line and column.
 pub fn load(path: &Path) -> Result<Loaded, Vec<FileError>> {
-    let mut inputs = Inputs::default();
-    let text = inputs.read(path).map_err(|e| vec![e])?;
-    load_text(path, &text, inputs)
+    load_noting(path, &mut Inputs::default())
 }
 
-/// As [`load`], for a main file that has been read.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<FileError>> {
+fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError>> {
+    *inputs = Inputs::default();
+    let text = &inputs.read(path).map_err(|e| vec![e])?;
     // An empty file, or one with comments alone, is a configuration of defaults.
     let documents: Vec<file::File> = yaml::parse_all(path, text).map_err(|e| vec![e])?;
     let file = documents.into_iter().next().unwrap_or_default();
@@ -130,7 +125,6 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
         config,
         warnings: loader.warnings,
         shown: redact(text),
-        inputs: loader.inputs,
         missing: loader.missing,
         files_named: loader.files_named,
     })
@@ -140,7 +134,7 @@ struct Loader<'a> {
     path: &'a Path,
     /// What relative paths are relative to.
     base: PathBuf,
-    inputs: Inputs,
+    inputs: &'a mut Inputs,
     errors: Vec<FileError>,
     warnings: Vec<String>,
     missing: Vec<FileError>,

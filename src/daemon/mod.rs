@@ -18,7 +18,7 @@ use std::time::Duration as StdDuration;
 
 use tokio::sync::mpsc;
 
-use crate::config;
+use crate::config::{self, Inputs};
 use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
@@ -96,15 +96,14 @@ async fn serve(options: Options) -> Result<(), StartError> {
     let systemd = systemd::Notifier::from_env();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut signals = Signals::new().map_err(|e| StartError::Other(format!("signals: {e}")))?;
-    let loaded = config::load_to_run(&options.config_file).map_err(StartError::Config)?;
+    let mut inputs = Inputs::default();
+    let loaded = config::load_to_run(&options.config_file, &mut inputs).map_err(StartError::Config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let mut watch = Watch::new();
-    watch.set_files(loaded.inputs.paths());
+    watch.set_files(inputs.paths());
     let (sender, mut requests): (Requests, _) = mpsc::channel(16);
-    let mut seen = loaded.inputs.fingerprint();
-    let mut inputs = loaded.inputs.clone();
 
     let mut rooms = Rooms::start(&options, loaded, clock.clone(), sender).await?;
     systemd.ready();
@@ -127,8 +126,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
             Some(request) = requests.recv() => Some(request),
             () = watch.changed() => {
                 // Many events change nothing that counts, and a refused state is refused once.
-                let now = inputs.fingerprint_now();
-                (now != seen).then_some(Request::Reload(None))
+                (inputs.fingerprint_now() != inputs.fingerprint()).then_some(Request::Reload(None))
             }
             _ = maintenance.tick() => {
                 if let Some(by) = jumps.jumped(&*clock, JUMP) {
@@ -146,16 +144,11 @@ async fn serve(options: Options) -> Result<(), StartError> {
             Some(Request::Quit) => break,
             Some(Request::Reload(answer)) => {
                 systemd.reloading();
-                seen = inputs.fingerprint_now();
-                let result = rooms.reload(&options.config_file).await;
-                if let Ok(fresh) = &result {
-                    inputs = fresh.clone();
-                    seen = inputs.fingerprint();
-                    watch.set_files(inputs.paths());
-                }
+                let result = rooms.reload(&options.config_file, &mut inputs).await;
+                watch.set_files(inputs.paths());
                 if let Some(answer) = answer {
                     // Who asked may have gone away.
-                    let _ = answer.send(result.map(drop));
+                    let _ = answer.send(result);
                 }
                 systemd.ready();
             }

@@ -208,14 +208,15 @@ impl Rooms {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 
-    /// Reads the configuration again and puts it in force, all or nothing.
+    /// Reads the configuration again and puts it in force, all or nothing. `inputs` becomes what was read,
+    /// also when it is refused.
     ///
     /// # Errors
     /// Every reason why it is refused, a line each; what ran goes on.
-    pub async fn reload(&mut self, path: &Path) -> Result<Inputs, String> {
-        let result = self.try_reload(path).await;
+    pub async fn reload(&mut self, path: &Path, inputs: &mut Inputs) -> Result<(), String> {
+        let result = self.try_reload(path, inputs).await;
         match &result {
-            Ok(_) => tracing::info!("the configuration was reloaded"),
+            Ok(()) => tracing::info!("the configuration was reloaded"),
             Err(reasons) => {
                 self.reload_metrics.failed();
                 self.status.reloaded(false, self.clock.now());
@@ -227,18 +228,21 @@ impl Rooms {
         result
     }
 
-    async fn try_reload(&mut self, path: &Path) -> Result<Inputs, String> {
+    async fn try_reload(&mut self, path: &Path, inputs: &mut Inputs) -> Result<(), String> {
         let path = path.to_owned();
         // Many and large files: not on the thread that everything waits on.
-        let loaded = tokio::task::spawn_blocking(move || config::load_to_run(&path))
-            .await
-            .map_err(|e| e.to_string())?
-            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        let load = move || {
+            let mut read = Inputs::default();
+            (config::load_to_run(&path, &mut read), read)
+        };
+        let (loaded, read) = tokio::task::spawn_blocking(load).await.map_err(|e| e.to_string())?;
+        *inputs = read;
+        let loaded =
+            loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
-        self.apply(loaded.config, loaded.shown).await?;
-        Ok(loaded.inputs)
+        self.apply(loaded.config, loaded.shown).await
     }
 
     /// Puts a configuration in force. Everything that may refuse comes before anything that changes.
