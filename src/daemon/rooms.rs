@@ -107,6 +107,8 @@ impl Rooms {
         let engine = Engine::new(EngineOptions {
             lookback_ms: options.lookback_delta.ms(),
             max_samples: options.max_samples,
+            // 11,000 points and the one at the start.
+            max_steps: 11_001,
             ..EngineOptions::default()
         });
         let output = Arc::new(AlertOutput::default());
