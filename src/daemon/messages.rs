@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::model::{Clock, Labels};
 use crate::paging::notification::{Notification, NotifiedAlert};
-use crate::paging::receivers::Render;
+use crate::paging::receivers::{DEFAULT_TEMPLATES, Render};
 use crate::template::{self, Dialect, Env, MessageAlert, MessageData, TemplateSet};
 
 /// Expands the templates of receivers, with Alertmanager's data and functions.
@@ -27,6 +27,7 @@ impl MessageTemplates {
     /// A file cannot be read, or is no template; with its name and place.
     pub fn read(paths: &[PathBuf]) -> Result<TemplateSet, String> {
         let mut set = TemplateSet::default();
+        set.add(Dialect::Alertmanager, "default.tmpl", DEFAULT_TEMPLATES).map_err(|e| e.to_string())?;
         for path in paths {
             let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -145,10 +145,10 @@ mod tests {
         #[test]
         fn the_fast_way_rounds_as_the_standard_library(v in any::<f64>(), digits in 0usize..18) {
             for text in [format!("{v}"), format!("{v:.digits$e}"), format!("{:.digits$}", v % 1e9)] {
-                if let (Some((fast, used)), Ok(slow)) = (plain(text.as_bytes()), text.parse::<f64>()) {
-                    if used == text.len() {
-                        prop_assert_eq!(fast.to_bits(), slow.to_bits(), "{}", text);
-                    }
+                if let (Some((fast, used)), Ok(slow)) = (plain(text.as_bytes()), text.parse::<f64>())
+                    && used == text.len()
+                {
+                    prop_assert_eq!(fast.to_bits(), slow.to_bits(), "{}", text);
                 }
             }
         }

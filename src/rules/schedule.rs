@@ -385,7 +385,7 @@ mod tests {
         assert!(waits[0] == LEAST_WAIT_MS && *waits.last().unwrap() <= 5, "{runs:?}");
         for pair in runs.windows(2) {
             let gap = pair[1].1 - pair[0].1;
-            assert!(gap >= 5 * S && gap <= 15 * S, "{runs:?}");
+            assert!((5 * S..=15 * S).contains(&gap), "{runs:?}");
         }
     }
 

@@ -25,7 +25,10 @@ const WARM_POINTS: i64 = 2_000;
 
 /// The series that sigma rules record, and what they say.
 const RECORDED: [(&str, &str); 5] = [
-    ("sideband_sigma_zscore", "Distance of the value from the centre of its baseline, in standard deviations"),
+    (
+        "sideband_sigma_zscore",
+        "Distance of the value from the centre of its baseline, in standard deviations",
+    ),
     ("sideband_sigma_center", "Centre of the baseline, in the unit of the rule's expression"),
     ("sideband_sigma_stddev", "Standard deviation of the baseline, in the unit of the rule's expression"),
     ("sideband_sigma_ready", "Whether the baseline knows enough to judge"),

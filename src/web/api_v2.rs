@@ -31,10 +31,10 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> (
     };
     let changes = !asked.reads();
     if changes && let Err(refusal) = guard::check(state.posture(), asked.headers()) {
-        return (name, error(StatusCode::FORBIDDEN, refusal));
+        return (name, error(StatusCode::FORBIDDEN, refusal).into());
     }
     let Some(pager) = (state.parts.pager)() else {
-        return (name, error(StatusCode::NOT_FOUND, "paging is not configured here"));
+        return (name, error(StatusCode::NOT_FOUND, "paging is not configured here").into());
     };
     let result = match (path, asked.method().clone()) {
         (["status"], Method::GET) => status(state, &pager),
@@ -50,18 +50,27 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> (
         (["silence", _], _) => return (name, method_not_allowed("GET, DELETE")),
         _ => return (name, method_not_allowed("GET")),
     };
-    (name, result.unwrap_or_else(|refusal| refusal))
+    (name, result.unwrap_or_else(Answer::from))
 }
 
-type Result2 = Result<Answer, Answer>;
+type Outcome = Result<Answer, Refusal>;
+
+/// Why nothing was done.
+struct Refusal(StatusCode, String);
+
+fn error(status: StatusCode, reason: impl std::fmt::Display) -> Refusal {
+    Refusal(status, reason.to_string())
+}
+
+fn bad(reason: impl std::fmt::Display) -> Refusal {
+    error(StatusCode::BAD_REQUEST, reason)
+}
 
 /// Alertmanager's errors are a JSON string.
-fn error(status: StatusCode, reason: impl std::fmt::Display) -> Answer {
-    json(status, &reason.to_string())
-}
-
-fn bad(reason: impl std::fmt::Display) -> Answer {
-    error(StatusCode::BAD_REQUEST, reason)
+impl From<Refusal> for Answer {
+    fn from(Refusal(status, reason): Refusal) -> Self {
+        json(status, &reason)
+    }
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
@@ -71,7 +80,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     }
 }
 
-impl From<PagerError> for Answer {
+impl From<PagerError> for Refusal {
     fn from(e: PagerError) -> Self {
         error(StatusCode::SERVICE_UNAVAILABLE, e)
     }
@@ -81,7 +90,7 @@ fn time(t: Timestamp) -> String {
     GoTime(Some(t)).to_string()
 }
 
-fn status(state: &State, pager: &PagerHandle) -> Result2 {
+fn status(state: &State, pager: &PagerHandle) -> Outcome {
     let original = match pager.config() {
         Some(config) => {
             std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default()
@@ -120,7 +129,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(asked: &Asked) -> Result<Self, Answer> {
+    fn read(asked: &Asked) -> Result<Self, Refusal> {
         let yes = |name: &str| match asked.params.get(name) {
             "" | "true" => Ok(true),
             "false" => Ok(false),
@@ -163,14 +172,14 @@ impl Wanted {
     }
 }
 
-async fn alerts(asked: &Asked, pager: &PagerHandle) -> Result2 {
+async fn alerts(asked: &Asked, pager: &PagerHandle) -> Outcome {
     let wanted = Wanted::read(asked)?;
     let mut alerts = pager.active_alerts().await?;
     alerts.retain(|a| wanted.passes(a));
     Ok(json(StatusCode::OK, &alerts))
 }
 
-async fn groups(asked: &Asked, pager: &PagerHandle) -> Result2 {
+async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
     let wanted = Wanted::read(asked)?;
     let mut groups = pager.groups().await?;
     for group in &mut groups {
@@ -193,7 +202,7 @@ struct PostedAlert {
     generator_url: String,
 }
 
-fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Result2 {
+fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
     let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
         .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
     let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
@@ -286,7 +295,7 @@ impl SilenceView {
     }
 }
 
-async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Result2 {
+async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
     let wanted = Wanted::read(asked)?;
     let now = state.now();
     let mut silences = pager.silences().await?;
@@ -300,7 +309,7 @@ async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Result2 
     Ok(json(StatusCode::OK, &views))
 }
 
-async fn one_silence(state: &State, id: &str, pager: &PagerHandle) -> Result2 {
+async fn one_silence(state: &State, id: &str, pager: &PagerHandle) -> Outcome {
     let found = pager.silences().await?.into_iter().find(|s| s.id == id);
     let found = found.ok_or_else(|| error(StatusCode::NOT_FOUND, format_args!("silence {id} not found")))?;
     Ok(json(StatusCode::OK, &SilenceView::new(found, state.now())))
@@ -321,7 +330,7 @@ struct PostedSilence {
     comment: String,
 }
 
-async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Result2 {
+async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
     let posted: PostedSilence =
         serde_json::from_slice(&asked.body).map_err(|e| bad(format_args!("the body is no silence: {e}")))?;
     let at = |text: &str| {
@@ -343,12 +352,12 @@ async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Resu
     Ok(json(StatusCode::OK, &serde_json::json!({ "silenceID": id })))
 }
 
-async fn expire(id: &str, pager: &PagerHandle) -> Result2 {
+async fn expire(id: &str, pager: &PagerHandle) -> Outcome {
     pager.expire_silence(id.to_owned()).await?.map_err(refused)?;
     Ok(json_body(StatusCode::OK, Vec::new()))
 }
 
-fn refused(e: SilenceError) -> Answer {
+fn refused(e: SilenceError) -> Refusal {
     match e {
         SilenceError::NotFound(_) => error(StatusCode::NOT_FOUND, e),
         _ => bad(e),

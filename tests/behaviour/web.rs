@@ -177,6 +177,8 @@ impl World {
             rules: fake.clone(),
             targets: fake.clone(),
             incidents: fake.clone(),
+            pager: Arc::new(|| None),
+            redact: str::to_owned,
             lifecycle: fake.clone(),
         };
         let web = Arc::new(Web::new(parts, options));

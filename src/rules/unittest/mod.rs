@@ -352,7 +352,7 @@ type Pairs = BTreeMap<String, String>;
 
 /// Reads a number as a test file writes it.
 fn number(text: &str) -> Option<f64> {
-    parse_float(text).or_else(|| match text {
+    parse_float(text).or(match text {
         ".nan" | ".NaN" | ".NAN" => Some(f64::NAN),
         ".inf" | "+.inf" | ".Inf" => Some(f64::INFINITY),
         "-.inf" | "-.Inf" => Some(f64::NEG_INFINITY),
