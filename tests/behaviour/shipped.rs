@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use sideband::config::{Inputs, load_to_run};
 use sideband::model::yaml;
 
 const RUNBOOKS: &str = "https://github.com/sideband/sideband/blob/main/docs/runbooks/";
@@ -115,4 +116,28 @@ fn copies_of_the_paging_file_differ_in_paths_only() {
         text[from..].lines().map(|l| l.replace("/etc/sideband/", "")).collect()
     };
     assert_eq!(body(&read("config/paging.yml")), body(&base));
+}
+
+#[test]
+fn the_image_is_built_from_the_sources_alone() {
+    // Cargo looks for the file of a target without a path, and the image's build has none of them.
+    let manifest = read("Cargo.toml");
+    for table in manifest.split("\n[[").skip(1) {
+        let table = table.split("\n[").next().unwrap();
+        assert!(table.lines().any(|l| l.starts_with("path = ")), "[[{table}");
+    }
+}
+
+#[test]
+fn a_refused_configuration_says_what_to_watch() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("sideband.yml"), "rule_files: ['r*.yml']\n").unwrap();
+    let mut inputs = Inputs::default();
+    assert!(load_to_run(&at("sideband.yml"), &mut inputs).is_ok());
+    fs::write(at("r1.yml"), "groups: 7\n").unwrap();
+    assert!(load_to_run(&at("sideband.yml"), &mut inputs).is_err());
+    assert_eq!(inputs.fingerprint(), inputs.fingerprint_now());
+    fs::write(at("r1.yml"), "groups: []\n").unwrap();
+    assert_ne!(inputs.fingerprint(), inputs.fingerprint_now(), "the new file was put right");
 }

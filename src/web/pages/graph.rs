@@ -181,7 +181,7 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
     h.raw("<p class=\"dim\">");
     match rows.len() {
         0 => h.raw("No data in this time."),
-        n => h.count(n, "series").raw(if n > MAX_SERIES { ", not all shown." } else { "." }),
+        n => h.show(n).raw(" series").raw(if n > MAX_SERIES { ", not all shown." } else { "." }),
     };
     if !bands.is_empty() {
         h.raw(" The shaded bands are 1, 2 and 3 standard deviations around what is normal (dashed) to <b>");
