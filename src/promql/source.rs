@@ -2,7 +2,7 @@
 
 use super::error::EvalError;
 use crate::model::{Labels, Matcher, Sample, Timestamp};
-use crate::storage::{SeriesHandle, Storage};
+use crate::storage::{Selection, Storage};
 
 /// Something that holds series. Implemented for [`Storage`]; tests and remote stores bring their own.
 pub trait Source {
@@ -41,38 +41,32 @@ pub trait SeriesSet {
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
 }
 
-/// Series of the storage.
-struct Stored<'a> {
-    storage: &'a Storage,
-    handles: Vec<SeriesHandle>,
-}
-
 impl Source for Storage {
     fn select(
         &self,
         matchers: &[Matcher],
-        min_t: Timestamp,
-        max_t: Timestamp,
+        _: Timestamp,
+        _: Timestamp,
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError> {
-        let handles = Self::select(self, matchers, min_t, max_t);
-        Ok(Box::new(Stored { storage: self, handles }))
+        // Series without samples in the window cost less than looking for them twice.
+        Ok(Box::new(self.selection(matchers)))
     }
 }
 
-impl SeriesSet for Stored<'_> {
+impl SeriesSet for Selection<'_> {
     fn len(&self) -> usize {
-        self.handles.len()
+        Self::len(self)
     }
 
     fn labels(&self, i: usize) -> &Labels {
-        &self.handles[i].labels
+        Self::labels(self, i)
     }
 
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {
-        self.storage.read_many(&self.handles, min_t, max_t, each);
+        Self::read(self, min_t, max_t, each);
     }
 
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
-        self.handles[i].last(min_t, max_t)
+        Self::last(self, i, min_t, max_t)
     }
 }
