@@ -19,6 +19,34 @@ pub trait Source {
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError>;
 }
 
+/// Labels, and where they came from.
+pub(super) struct Named<'l> {
+    labels: &'l Labels,
+    /// The selection's number, see [`SeriesSet::number`], and the place in it.
+    pub set: u64,
+    pub place: usize,
+}
+
+impl<'l> Named<'l> {
+    pub fn of(set: &'l dyn SeriesSet, place: usize) -> Self {
+        Self { labels: set.labels(place), set: set.number(), place }
+    }
+}
+
+impl<'l> From<&'l Labels> for Named<'l> {
+    fn from(labels: &'l Labels) -> Self {
+        Self { labels, set: 0, place: 0 }
+    }
+}
+
+impl std::ops::Deref for Named<'_> {
+    type Target = Labels;
+
+    fn deref(&self) -> &Labels {
+        self.labels
+    }
+}
+
 /// Takes a series' place in its selection, the timestamps (ms) and as many values, oldest first.
 pub type Each<'f> = &'f mut dyn FnMut(usize, &[Timestamp], &[f64]);
 
@@ -33,6 +61,11 @@ pub trait SeriesSet {
 
     /// The labels of the `i`-th series, `i < len()`.
     fn labels(&self, i: usize) -> &Labels;
+
+    /// Not 0: whenever a selection has this number, the same series are in the same places. 0: it has none.
+    fn number(&self) -> u64 {
+        0
+    }
 
     /// Gives every series' samples with `min_t <= t <= max_t`, staleness markers too.
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>);
@@ -60,6 +93,10 @@ impl SeriesSet for Selection<'_> {
 
     fn labels(&self, i: usize) -> &Labels {
         Self::labels(self, i)
+    }
+
+    fn number(&self) -> u64 {
+        Self::number(self)
     }
 
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {

@@ -55,6 +55,11 @@ impl Selection<'_> {
         self.selected.ids.is_empty()
     }
 
+    /// A number that only this selection has: under it, the same series are in the same places.
+    pub fn number(&self) -> u64 {
+        self.selected.number
+    }
+
     /// The labels of the `i`-th series, `i < len()`.
     pub fn labels(&self, i: usize) -> &Labels {
         &self.selected.labels[i]

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Labels, MatchOp, Matcher};
 
 use super::series::Series;
 use super::table::Table;
+
+/// Numbers of selections; 0 is of none.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 const EMPTY: u32 = u32::MAX;
 const GONE: u32 = u32::MAX - 1;
@@ -68,6 +72,8 @@ struct Selections {
 /// Series that pass some matchers, with their labels: whoever asks again takes all of it with one count.
 #[derive(Debug)]
 pub(super) struct Selected {
+    /// No other selection has it, in the whole process.
+    pub number: u64,
     /// Ascending.
     pub ids: Box<[u32]>,
     /// As many.
@@ -211,7 +217,8 @@ impl Index {
         let mut ids = self.evaluate(matchers, table);
         ids.retain(|id| table.get(*id).is_some());
         let labels = ids.iter().filter_map(|id| Some(table.get(*id)?.labels.clone())).collect();
-        let selected = Arc::new(Selected { ids: ids.into(), labels });
+        let selected =
+            Arc::new(Selected { number: NUMBERS.fetch_add(1, Ordering::Relaxed), ids: ids.into(), labels });
         let n = selected.ids.len();
         let mut selections = lock();
         if n <= CACHED_IDS / 2 {
