@@ -6,9 +6,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 CORPUS ?= ../shared/conformance
 NAB ?= ../shared/nab
+SCORES ?= target/nab-scores
 BIN := target/release/sideband
 
-.PHONY: help build run demo test lint fmt conformance interop bench clean
+.PHONY: help build run demo test lint fmt conformance interop nab bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +42,11 @@ interop: $(VENV)/.ready ## real Prometheus, promtool, Alertmanager and node_expo
 	$(CARGO) build --locked
 	sh tests/interop/install.sh
 	$(PY) tests/interop/run.py --binary target/debug/sideband
+
+nab: ## the detector's score on labelled series: make nab NAB=DIR SCORES=DIR
+	$(CARGO) test --locked --release --test nab -- $(NAB)/data $(SCORES)
+	$(PYTHON) $(NAB)/nab_score.py --data $(NAB)/data --labels $(NAB)/labels/combined_windows.json \
+		--results $(SCORES) --profile all --threshold 0.5 --pages --coin 1000
 
 bench: ## criterion benches
 	$(CARGO) bench --locked

@@ -18,12 +18,12 @@ pub fn config(files: &[PathBuf], syntax_only: bool) -> ExitCode {
                 for warning in &loaded.warnings {
                     println!("{}: WARNING: {warning}", file.display());
                 }
-                let missing = if syntax_only { Vec::new() } else { loaded.missing_files() };
-                for path in &missing {
-                    println!("FAILED: {path}");
+                let faults = if syntax_only { Vec::new() } else { loaded.faults() };
+                for fault in &faults {
+                    println!("FAILED: {fault}");
                 }
-                failed |= !missing.is_empty();
-                if missing.is_empty() {
+                failed |= !faults.is_empty();
+                if faults.is_empty() {
                     println!("{}: SUCCESS: {}", file.display(), loaded.summary());
                 }
             }

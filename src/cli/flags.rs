@@ -149,6 +149,9 @@ pub struct RunFlags {
     /// How many samples a query may load
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
     pub max_samples: usize,
+    /// How many queries run at one time; further ones wait
+    #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
+    pub query_concurrency: usize,
     /// Lowest level that is logged
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,

@@ -34,6 +34,7 @@ pub fn run(flags: RunFlags) -> ExitCode {
         lookback_delta: flags.lookback_delta,
         query_timeout: flags.query_timeout,
         max_samples: flags.max_samples,
+        query_concurrency: flags.query_concurrency,
         shown,
     };
     match daemon::run(options) {
@@ -63,6 +64,7 @@ fn shown(flags: &RunFlags) -> Vec<(String, String)> {
         text("query.lookback-delta", &flags.lookback_delta),
         text("query.timeout", &flags.query_timeout),
         text("query.max-samples", &flags.max_samples),
+        text("query.max-concurrency", &flags.query_concurrency),
     ]
 }
 

@@ -54,16 +54,23 @@ pub struct Loaded {
     pub inputs: Inputs,
     /// Rule and scrape files that are named and do not exist: not for running.
     pub missing: Vec<FileError>,
+    path: PathBuf,
     /// Files that requests need (certificates, passwords).
     files_named: Vec<PathBuf>,
 }
 
 impl Loaded {
-    /// Everything named that does not exist, the files that only requests need too.
-    pub fn missing_files(&self) -> Vec<FileError> {
+    /// What more than reading shows: everything named that does not exist, the files that only requests
+    /// need too, and static targets that cannot be scraped.
+    pub fn faults(&self) -> Vec<FileError> {
         let gone = self.files_named.iter().filter(|f| !f.exists());
         let gone = gone.map(|f| FileError::whole(f, "does not exist"));
-        self.missing.iter().cloned().chain(gone).collect()
+        let jobs = self.config.scrape_jobs.iter();
+        let targets = jobs.flat_map(|job| {
+            let faults = job.target_faults().into_iter();
+            faults.map(|fault| FileError::whole(&self.path, format!("{fault} (job {:?})", job.name)))
+        });
+        self.missing.iter().cloned().chain(gone).chain(targets).collect()
     }
 
     /// One line for a person.
@@ -132,6 +139,7 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
         shown: redact(text),
         inputs: loader.inputs,
         missing: loader.missing,
+        path: path.to_owned(),
         files_named: loader.files_named,
     })
 }

@@ -27,6 +27,14 @@ impl AlertOutput {
     }
 }
 
+impl AlertOutput {
+    /// The URLs of the Alertmanagers.
+    pub fn alertmanagers(&self) -> Vec<String> {
+        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        to.sender.iter().flat_map(AlertmanagerSender::urls).map(str::to_owned).collect()
+    }
+}
+
 impl AlertSink for AlertOutput {
     fn send(&self, alerts: Vec<Alert>, _now: Timestamp) {
         let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);

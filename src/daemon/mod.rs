@@ -44,6 +44,8 @@ pub struct Options {
     pub lookback_delta: Duration,
     pub query_timeout: Duration,
     pub max_samples: usize,
+    /// Queries at one time; further ones wait.
+    pub query_concurrency: usize,
     /// Flags and their values as they are shown.
     pub shown: Vec<(String, String)>,
 }

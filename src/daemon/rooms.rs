@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Inputs, Loaded};
 use crate::host::HostConfig;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Clock, Duration};
 use crate::net::auth::Security;
 use crate::net::listener::{self, ServerLimits};
@@ -100,7 +100,7 @@ impl Rooms {
         let storage_metrics = StorageMetrics::register(&mut registry);
         let storage = Storage::open(storage_options(options, &config, storage_metrics), clock.clone())
             .map_err(|e| other("storage", &e))?;
-        let ledger = open_ledger(&options.storage_path.join(LEDGER_FILE)).map_err(StartError::Other)?;
+        let ledger = open_ledger(&options.storage_path.join(LEDGER_FILE)).map_err(|e| other("ledger", &e))?;
         let next_source = Arc::new(AtomicU32::new(HOST_SOURCE.0 + 1));
         let instance_id = random_id().map_err(|e| other("random numbers", &e))?;
 
@@ -153,7 +153,11 @@ impl Rooms {
                     move || pager.get()
                 }),
                 redact: config::redact,
-                lifecycle: Arc::new(LifecycleAdapter { requests, status: status.clone() }),
+                lifecycle: Arc::new(LifecycleAdapter {
+                    requests,
+                    status: status.clone(),
+                    output: output.clone(),
+                }),
             },
             web::Options {
                 external_url,
@@ -162,6 +166,7 @@ impl Rooms {
                 loopback_only: addresses.iter().all(|a| a.ip().is_loopback()),
                 lookback_ms: options.lookback_delta.ms(),
                 query_timeout_ms: options.query_timeout.ms(),
+                query_concurrency: options.query_concurrency,
                 flags: options.shown.clone(),
                 revision: crate::telemetry::REVISION.to_owned(),
                 ..web::Options::default()
@@ -345,17 +350,20 @@ fn retention_text(options: &Options, config: &Config) -> String {
     }
 }
 
-/// The ledger's file; when it cannot be used pages go out all the same, from memory.
-fn open_ledger(path: &Path) -> Result<Ledger, String> {
+/// The ledger's file; when it cannot be used pages go out all the same, from memory, and it is tried again.
+///
+/// # Errors
+/// Another process has it: two would page for the same incidents.
+fn open_ledger(path: &Path) -> Result<Ledger, LedgerError> {
     match Ledger::open(path) {
-        Ok(ledger) => Ok(ledger),
-        Err(error) => {
+        Err(error) if !matches!(error, LedgerError::Locked(_)) => {
             tracing::error!(
                 file = %path.display(), %error,
-                "THE LEDGER CANNOT BE OPENED: pages are kept in memory only and a restart forgets them"
+                "THE LEDGER CANNOT BE OPENED: pages are kept in memory only, and a restart forgets them"
             );
-            Ledger::in_memory().map_err(|e| e.to_string())
+            Ok(Ledger::broken(path))
         }
+        opened => opened,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::web::{
     RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
+use super::alerts::AlertOutput;
 use super::paging::PagerSlot;
 use super::reload::{Request, Requests};
 
@@ -299,6 +300,7 @@ impl Status {
 pub struct LifecycleAdapter {
     pub requests: Requests,
     pub status: Arc<Status>,
+    pub output: Arc<AlertOutput>,
 }
 
 impl Lifecycle for LifecycleAdapter {
@@ -322,6 +324,10 @@ impl Lifecycle for LifecycleAdapter {
 
     fn config_yaml(&self) -> String {
         self.status.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn alertmanagers(&self) -> Vec<String> {
+        self.output.alertmanagers()
     }
 
     fn runtime(&self) -> RuntimeView {

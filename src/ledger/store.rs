@@ -45,6 +45,17 @@ impl Ledger {
         Self::at(Place::File(path.to_owned()))
     }
 
+    /// A ledger on a file that cannot be opened now: broken, and tried again at every use.
+    pub fn broken(path: &Path) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                place: Place::File(path.to_owned()),
+                database: RwLock::new(None),
+                broken: AtomicBool::new(true),
+            }),
+        }
+    }
+
     /// A ledger that forgets everything with its last handle.
     ///
     /// # Errors

@@ -10,11 +10,12 @@ use prometheus_client::registry::Registry;
 
 use super::engine::{Engine, Tallies};
 use super::incident::State;
+use crate::telemetry::LabelValue;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Attempt {
-    pub receiver: String,
-    pub integration: String,
+    pub receiver: LabelValue,
+    pub integration: LabelValue,
     /// `delivered`, `retry`, `failed`
     pub outcome: &'static str,
 }

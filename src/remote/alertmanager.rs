@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::model::{Alert, Labels, Timestamp};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 use crate::scrape::relabel::{RelabelRule, relabel};
+use crate::telemetry::LabelValue;
 
 use super::config::AlertingConfig;
 
@@ -31,7 +32,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
-    alertmanager: String,
+    alertmanager: LabelValue,
 }
 
 /// Counters of what was sent, by Alertmanager.
@@ -154,7 +155,7 @@ impl Peer {
     }
 
     fn count(&self, counter: &Family<PeerLabel, Counter>, by: usize) {
-        counter.get_or_create(&PeerLabel { alertmanager: self.url.clone() }).inc_by(by as u64);
+        counter.get_or_create(&PeerLabel { alertmanager: self.url.as_str().into() }).inc_by(by as u64);
     }
 
     async fn run(self: Arc<Self>) {

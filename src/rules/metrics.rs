@@ -8,12 +8,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::telemetry::LabelValue;
+
 use super::group::{Group, Outcome};
 
 /// `FILE;GROUP`
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GroupLabel {
-    rule_group: String,
+    rule_group: LabelValue,
 }
 
 type Float = Gauge<f64, AtomicU64>;
@@ -99,7 +101,7 @@ impl RuleMetrics {
     }
 
     fn label(group: &Group) -> GroupLabel {
-        GroupLabel { rule_group: group.key() }
+        GroupLabel { rule_group: group.key().into() }
     }
 
     pub(super) fn added(&self, group: &Group) {

@@ -320,6 +320,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     if bytes.is_finite() && bytes >= 0.0 && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(bad()) }
 }
 
+impl ScrapeJob {
+    /// What keeps addresses of its static groups from being scraped after relabelling, a sentence each.
+    pub fn target_faults(&self) -> Vec<String> {
+        super::target::faults(self)
+    }
+}
+
 impl ScrapeConfig {
     /// The job's name, if it has one.
     pub fn name(&self) -> &str {
@@ -368,7 +375,8 @@ impl ScrapeConfig {
         for group in self.static_configs.iter().flatten() {
             let group =
                 group.as_ref().ok_or_else(|| in_job("empty or null section in static_configs".into()))?;
-            group.validate().map_err(in_job)?;
+            let checked = if relabel.is_empty() { group.validate() } else { group.validate_labels() };
+            checked.map_err(in_job)?;
             static_groups.push(group.clone());
         }
         for files in self.file_sd_configs.iter().flatten() {

@@ -25,6 +25,11 @@ pub struct FileSdConfig {
 /// The largest file that is read.
 const LARGEST: u64 = 16 << 20;
 
+fn is_known_ending(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    matches!(extension, "json" | "yml" | "yaml" | "JSON" | "YML" | "YAML")
+}
+
 impl FileSdConfig {
     /// # Errors
     /// A sentence in Prometheus' words.
@@ -34,9 +39,7 @@ impl FileSdConfig {
         }
         for file in &self.files {
             let (before, last) = file.rsplit_once('/').unwrap_or(("", file));
-            let extension = last.rsplit_once('.').map_or("", |(_, extension)| extension);
-            let known = matches!(extension, "json" | "yml" | "yaml" | "JSON" | "YML" | "YAML");
-            if !known || before.contains('*') {
+            if !is_known_ending(last) || before.contains('*') {
                 return Err(format!("path name {file:?} is not valid for file discovery"));
             }
         }
@@ -115,7 +118,14 @@ impl FileDiscovery {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
+/// Reads a file of targets.
+///
+/// # Errors
+/// The name has another ending than .json, .yml or .yaml, or the file cannot be read, with the place.
+pub fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
+    if !is_known_ending(&path.to_string_lossy()) {
+        return Err("the file's name must end in .json, .yml or .yaml".into());
+    }
     let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
     if size > LARGEST {
         return Err(format!("larger than {LARGEST} bytes"));

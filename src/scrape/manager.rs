@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::config::ScrapeJob;
 use super::metrics::ScrapeMetrics;
 use super::pool::Pool;
-use super::scrape_loop::{Buffers, Stop};
+use super::scrape_loop::{self, Buffers, Stop};
 use super::view::{DroppedTargetView, TargetView};
 use crate::model::Clock;
 use crate::net::http::{HttpClient, NetError};
@@ -51,6 +51,7 @@ impl Manager {
         metrics: ScrapeMetrics,
     ) -> Self {
         let instance_id = instance_id.into();
+        scrape_loop::describe_report(&storage);
         let mut hasher = DefaultHasher::new();
         instance_id.hash(&mut hasher);
         let env = Env {

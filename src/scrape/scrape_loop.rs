@@ -13,9 +13,9 @@ use super::manager::Env;
 use super::metrics::Limit;
 use super::target::Target;
 use crate::exposition::Format;
-use crate::model::{Timestamp, format_float};
+use crate::model::{MetricMetadata, MetricType, Timestamp, format_float};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
-use crate::storage::{Appender, SeriesId, SourceId};
+use crate::storage::{Appender, SeriesId, SourceId, Storage};
 
 /// A scrape that starts so late (ms) still has the timestamp it was planned for, as in Prometheus:
 /// evenly spaced timestamps compress well.
@@ -89,6 +89,26 @@ const REPORT: [&str; 8] = [
     "scrape_body_size_bytes",
 ];
 const REPORT_PLAIN: usize = 5;
+
+/// What they say, in the same order.
+const REPORT_HELP: [&str; 8] = [
+    "Whether the last scrape of the target succeeded",
+    "How long the scrape took",
+    "Samples that the target exposed",
+    "Samples that remained after metric relabelling",
+    "Series that were new in this scrape",
+    "The timeout of the scrape",
+    "The limit of samples, 0 for none",
+    "Size of the last page, decompressed; -1 when it was larger than the limit",
+];
+
+/// Tells the storage what these series are.
+pub(super) fn describe_report(storage: &Storage) {
+    for (name, help) in REPORT.into_iter().zip(REPORT_HELP) {
+        let metadata = MetricMetadata { kind: MetricType::Gauge, help: help.to_owned(), unit: String::new() };
+        storage.set_metadata(name, metadata);
+    }
+}
 
 impl Scraper {
     pub fn new(

@@ -47,6 +47,14 @@ pub(super) fn of_group(job: &ScrapeJob, group: &TargetGroup) -> Vec<Outcome> {
         .collect()
 }
 
+/// What keeps targets of the static groups from being scraped, a sentence each.
+pub(super) fn faults(job: &ScrapeJob) -> Vec<String> {
+    let outcomes = job.static_groups.iter().flat_map(|group| of_group(job, group));
+    outcomes
+        .filter_map(|outcome| if let Outcome::Failed(reason) = outcome { Some(reason) } else { None })
+        .collect()
+}
+
 fn populate(job: &ScrapeJob, mut labels: LabelsBuilder) -> Result<Outcome, String> {
     let (interval, timeout) = (job.interval.to_string(), job.timeout.to_string());
     for (name, value) in [

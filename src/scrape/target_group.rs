@@ -19,9 +19,15 @@ impl TargetGroup {
     /// # Errors
     /// A sentence in Prometheus' words.
     pub fn validate(&self) -> Result<(), String> {
-        for address in &self.targets {
-            check_address(address)?;
-        }
+        self.targets.iter().try_for_each(|address| check_address(address))?;
+        self.validate_labels()
+    }
+
+    /// Checks label names alone: relabelling may still make addresses of what stands here.
+    ///
+    /// # Errors
+    /// A sentence in Prometheus' words.
+    pub fn validate_labels(&self) -> Result<(), String> {
         if let Some(name) = self.labels.iter().flatten().map(|(name, _)| name).find(|name| name.is_empty()) {
             return Err(format!("{name:?} is not a valid label name"));
         }

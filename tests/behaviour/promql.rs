@@ -34,7 +34,13 @@ fn instant(query: &str) -> Result<QueryOutput, EvalError> {
 fn vector(query: &str) -> Vec<String> {
     match instant(query).unwrap().value {
         Value::Vector(samples) => {
-            let mut lines: Vec<String> = samples.iter().map(|s| format!("{} => {}", s.labels, s.v)).collect();
+            let mut lines: Vec<String> = samples
+                .iter()
+                .map(|s| {
+                    // What counts is the arithmetic, not its last bit.
+                    format!("{} => {}", s.labels, (s.v * 1e9).round() / 1e9)
+                })
+                .collect();
             lines.sort();
             lines
         }

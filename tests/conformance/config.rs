@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sideband::config::load;
+use sideband::config::{load, load_to_run};
 
 use crate::tally::Tally;
 
@@ -12,7 +12,9 @@ pub fn run(dir: &Path, tally: &mut Tally) {
     for row in table.lines().skip(1) {
         let cells: Vec<&str> = row.split('\t').collect();
         let (file, expect, features) = (cells[0], cells[1], cells.get(3).copied().unwrap_or_default());
-        let result = load(&dir.join(file));
+        // Files of the other part of the corpus may be missing: what matters for a good file is how it reads.
+        let path = dir.join(file);
+        let result = if expect == "ok" { load(&path) } else { load_to_run(&path) };
         let reasons = match &result {
             Ok(_) => String::new(),
             Err(errors) => errors.iter().map(|e| format!("{e}; ")).collect(),

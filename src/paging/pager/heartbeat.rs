@@ -48,7 +48,7 @@ async fn beat(heartbeat: Heartbeat, client: HttpClient, metrics: PagingMetrics) 
     let mut ticks = tokio::time::interval(heartbeat.interval.to_std());
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let count = |outcome| {
-        let label = Attempt { receiver: String::new(), integration: "heartbeat".to_owned(), outcome };
+        let label = Attempt { receiver: "".into(), integration: "heartbeat".into(), outcome };
         metrics.heartbeats.get_or_create(&label).inc();
     };
     loop {

@@ -146,7 +146,7 @@ impl Worker {
                     "failed"
                 }
             };
-            metrics.notifications.get_or_create(&Attempt { receiver, integration, outcome: word }).inc();
+            metrics.notifications.get_or_create(&Attempt { receiver: receiver.into(), integration: integration.into(), outcome: word }).inc();
             let mut input = Input::Outcome(id, outcome);
             // The queue is drained by a thread that never waits for this runtime.
             while let Err(std::sync::mpsc::TrySendError::Full(back)) = tx.try_send(input) {
