@@ -119,10 +119,46 @@ fn queries(c: &mut Criterion) {
     });
 }
 
+/// One tick of rules over 100,000 series at 5 s, after seven minutes: the queries see new samples every time.
+fn rules(c: &mut Criterion) {
+    const MANY: usize = 100_000;
+    let (engine, storage) = (Engine::default(), Storage::in_memory());
+    let mut appender = storage.appender(SourceId(0));
+    let ids: Vec<_> = (0..MANY).filter_map(|i| appender.series(&labels(i)).ok()).collect();
+    appender.commit(0);
+    let commit = |k: i64| {
+        let mut appender = storage.appender(SourceId(0));
+        for (i, id) in ids.iter().enumerate() {
+            let _ = appender.append(*id, k * 5000, value(i, k));
+        }
+        appender.commit(k * 5000);
+    };
+    (1..84).for_each(commit);
+    let expressions: Vec<_> = [
+        "sum by (method) (rate(x_bucket[1m]))",
+        "histogram_quantile(0.5, sum by (le) (rate(x_bucket[1m])))",
+        "histogram_quantile(0.99, sum by (le, method) (rate(x_bucket[5m])))",
+        "sum(rate(x_bucket{method=~\"P.*\"}[1m])) / sum(rate(x_bucket[1m]))",
+    ]
+    .into_iter()
+    .filter_map(|text| parse(text).ok())
+    .collect();
+    let mut k = 84;
+    c.bench_function("rules/100000", |b| {
+        b.iter(|| {
+            commit(k);
+            for expr in &expressions {
+                let _ = black_box(engine.instant(&storage, expr, k * 5000));
+            }
+            k += 1;
+        });
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(std::time::Duration::from_secs(1))
         .warm_up_time(std::time::Duration::from_millis(300));
-    targets = queries
+    targets = queries, rules
 }
 criterion_main!(benches);

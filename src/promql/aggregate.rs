@@ -6,7 +6,9 @@ use super::ast::Aggregate;
 use super::error::EvalError;
 use super::eval::Evaluator;
 use super::grid::Grid;
+use super::group_memo::{GroupMemo, GroupMemos};
 use super::grouping::Grouping;
+use super::source::Named;
 use super::sums::{Mean, Sum, Variance, nan_first, quantile};
 use super::table::{ABSENT, RowLabels, Table, present};
 use super::token::AggregateOp;
@@ -20,6 +22,7 @@ struct Groups<'a> {
     places: HashMap<Box<[u8]>, usize>,
     rows: Vec<RowLabels>,
     key: Vec<u8>,
+    memo: Option<GroupMemo>,
 }
 
 impl<'a> Groups<'a> {
@@ -30,11 +33,37 @@ impl<'a> Groups<'a> {
             places: HashMap::new(),
             rows: Vec::new(),
             key: Vec::new(),
+            memo: None,
         }
     }
 
-    fn of(&mut self, labels: &Labels, drop_name: bool) -> usize {
+    /// The group of a series. Its labels are not looked at when they were in an earlier evaluation.
+    fn of(&mut self, labels: &Named<'_>, drop_name: bool, memos: &GroupMemos) -> usize {
         let nameless = drop_name && !self.delayed;
+        if labels.set == 0 {
+            return self.by_labels(labels, drop_name, nameless);
+        }
+        let grouping = &self.grouping;
+        let mut memo = match self.memo.take() {
+            Some(memo) if memo.is_for(labels.set, nameless) => memo,
+            _ => memos.take(labels.set, grouping, nameless),
+        };
+        let at = match memo.group(labels.place) {
+            Some(at) => {
+                self.rows[at].drop_name |= drop_name;
+                at
+            }
+            None => {
+                let at = self.by_labels(labels, drop_name, nameless);
+                memo.learn(labels.place, at);
+                at
+            }
+        };
+        self.memo = Some(memo);
+        at
+    }
+
+    fn by_labels(&mut self, labels: &Labels, drop_name: bool, nameless: bool) -> usize {
         self.grouping.key(labels, nameless, &mut self.key);
         if let Some(&at) = self.places.get(self.key.as_slice()) {
             self.rows[at].drop_name |= drop_name;
@@ -149,12 +178,12 @@ impl Evaluator<'_> {
 
     fn accumulate(&mut self, a: &Aggregate, mut groups: Groups<'_>, grid: Grid) -> Result<Table, EvalError> {
         let mut cells = Cells::new(a.op);
-        let max = self.options.max_samples;
+        let (max, memos) = (self.options.max_samples, self.group_memos);
         self.rows(&a.of, grid, &mut |labels, drop_name, row| {
             if !row.iter().any(|v| present(*v)) {
                 return Ok(());
             }
-            let group = groups.of(labels, drop_name);
+            let group = groups.of(&labels, drop_name, memos);
             let n = groups.rows.len() * grid.count;
             if n > max {
                 return Err(EvalError::TooManySamples);
@@ -163,6 +192,9 @@ impl Evaluator<'_> {
             cells.add(group * grid.count, row);
             Ok(())
         })?;
+        if let Some(memo) = groups.memo {
+            memos.put(memo, &groups.grouping);
+        }
         Ok(Table { width: grid.count, cells: cells.finish(a.op), rows: groups.rows })
     }
 
@@ -177,7 +209,8 @@ impl Evaluator<'_> {
     fn members(table: &Table, groups: &mut Groups<'_>) -> Vec<Vec<usize>> {
         let mut members: Vec<Vec<usize>> = Vec::new();
         for (i, row) in table.rows.iter().enumerate() {
-            let group = groups.of(&row.labels, row.drop_name);
+            let nameless = row.drop_name && !groups.delayed;
+            let group = groups.by_labels(&row.labels, row.drop_name, nameless);
             members.resize(groups.rows.len(), Vec::new());
             members[group].push(i);
         }

@@ -7,8 +7,9 @@ use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
+use super::group_memo::GroupMemos;
 use super::range::{Bounds, has_one_name};
-use super::source::Source;
+use super::source::{Named, Source};
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};
 use crate::model::{Labels, Matcher};
@@ -17,17 +18,24 @@ use crate::model::{Labels, Matcher};
 pub(super) struct Evaluator<'a> {
     pub source: &'a dyn Source,
     pub options: &'a EngineOptions,
+    pub group_memos: &'a GroupMemos,
     pub asked: Asked,
     pub is_range: bool,
     pub notes: Notes,
 }
 
 /// Takes the rows of a vector one by one: labels, whether the name is to be dropped, the cells.
-pub(super) type Sink<'s> = &'s mut dyn FnMut(&Labels, bool, &[f64]) -> Result<(), EvalError>;
+pub(super) type Sink<'s> = &'s mut dyn FnMut(Named<'_>, bool, &[f64]) -> Result<(), EvalError>;
 
 impl<'a> Evaluator<'a> {
-    pub fn new(source: &'a dyn Source, options: &'a EngineOptions, asked: Asked, is_range: bool) -> Self {
-        Self { source, options, asked, is_range, notes: Notes::default() }
+    pub fn new(
+        source: &'a dyn Source,
+        options: &'a EngineOptions,
+        group_memos: &'a GroupMemos,
+        asked: Asked,
+        is_range: bool,
+    ) -> Self {
+        Self { source, options, group_memos, asked, is_range, notes: Notes::default() }
     }
 
     /// The value of a part at every step of the grid.
@@ -156,7 +164,7 @@ impl<'a> Evaluator<'a> {
         }
         let table = self.vector(node, grid)?;
         for (row, cells) in table.iter() {
-            sink(&row.labels, row.drop_name, cells)?;
+            sink((&row.labels).into(), row.drop_name, cells)?;
         }
         Ok(())
     }

@@ -31,6 +31,16 @@ impl<'a> Grouping<'a> {
         })
     }
 
+    /// Does it choose what `only` and `names` of another one do?
+    pub fn is(&self, only: bool, names: &[Box<str>]) -> bool {
+        self.only == only && self.names.iter().copied().eq(names.iter().map(|n| &**n))
+    }
+
+    /// See [`Self::is`].
+    pub fn owned(&self) -> (bool, Box<[Box<str>]>) {
+        (self.only, self.names.iter().map(|n| Box::from(*n)).collect())
+    }
+
     /// Bytes that are the same for label sets of the same group.
     pub fn key(&self, labels: &Labels, nameless: bool, out: &mut Vec<u8>) {
         out.clear();

@@ -13,6 +13,7 @@ mod error;
 mod eval;
 mod functions;
 mod grid;
+mod group_memo;
 mod grouping;
 mod histogram;
 mod info;

@@ -5,6 +5,7 @@ use super::error::EvalError;
 use super::eval::{Evaluator, Sink};
 use super::functions::{FunctionId as F, over_time, rate, trend};
 use super::grid::Grid;
+use super::source::Named;
 use super::table::{ABSENT, present};
 use super::types::ValueType;
 use crate::model::{Labels, METRIC_NAME, MatchOp, Sample, is_stale_nan};
@@ -149,7 +150,7 @@ impl Bounds {
 /// Takes the series of a range vector one by one: labels, whether the name is to be dropped, all the
 /// samples that any window needs, the windows.
 pub(super) type SeriesSink<'s> =
-    &'s mut dyn FnMut(&Labels, bool, Points<'_>, &Windows) -> Result<(), EvalError>;
+    &'s mut dyn FnMut(Named<'_>, bool, Points<'_>, &Windows) -> Result<(), EvalError>;
 
 impl Evaluator<'_> {
     /// The series of a range vector.
@@ -186,7 +187,7 @@ impl Evaluator<'_> {
         let mut kept = Columns::default();
         self.each_series(&*set, min_t, max_t, &mut |i, t, v| {
             let points = kept.without_stale(Points { t, v });
-            if points.is_empty() { Ok(()) } else { sink(set.labels(i), false, points, &windows) }
+            if points.is_empty() { Ok(()) } else { sink(Named::of(&*set, i), false, points, &windows) }
         })
     }
 
@@ -216,7 +217,7 @@ impl Evaluator<'_> {
                 columns.push(inner.at(i), *v);
             }
             if !columns.t.is_empty() {
-                sink(&row.labels, row.drop_name, columns.points(), &windows)?;
+                sink((&row.labels).into(), row.drop_name, columns.points(), &windows)?;
             }
         }
         Ok(())
@@ -278,7 +279,7 @@ impl Evaluator<'_> {
             }
             if cells.iter().any(|v| present(*v)) {
                 if counter && !dropped && !(one_name && named) {
-                    note_uncounted(labels, &mut uncounted);
+                    note_uncounted(&labels, &mut uncounted);
                     named = true;
                 }
                 sink(labels, dropped || !keeps_name, &cells)?;
@@ -316,7 +317,7 @@ impl Evaluator<'_> {
                 }
                 if !samples.is_empty() {
                     let labels =
-                        if dropped { super::value::without_reserved(labels) } else { labels.clone() };
+                        if dropped { super::value::without_reserved(&labels) } else { labels.clone() };
                     out.push((labels, samples));
                 }
             }

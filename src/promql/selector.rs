@@ -5,7 +5,7 @@ use super::error::EvalError;
 use super::eval::{Evaluator, Sink};
 use super::grid::Grid;
 use super::range::{Columns, Points};
-use super::source::SeriesSet;
+use super::source::{Named, SeriesSet};
 use super::table::{ABSENT, RowLabels, Table};
 use crate::model::{Matcher, Sample, is_stale_nan};
 
@@ -53,7 +53,7 @@ impl Evaluator<'_> {
             for i in 0..set.len() {
                 if let Some(sample) = set.last(i, min_t, max_t).filter(|x| !is_stale_nan(x.v)) {
                     cells.fill(value(sample));
-                    sink(set.labels(i), false, &cells)?;
+                    sink(Named::of(&*set, i), false, &cells)?;
                 }
             }
             return Ok(());
@@ -72,7 +72,7 @@ impl Evaluator<'_> {
                     any = true;
                 }
             }
-            if any { sink(set.labels(i), false, &cells) } else { Ok(()) }
+            if any { sink(Named::of(&*set, i), false, &cells) } else { Ok(()) }
         })
     }
 
@@ -147,7 +147,7 @@ impl Evaluator<'_> {
                 };
                 any |= super::table::present(*cell);
             }
-            if any { sink(set.labels(i), false, &cells) } else { Ok(()) }
+            if any { sink(Named::of(&*set, i), false, &cells) } else { Ok(()) }
         })
     }
 }

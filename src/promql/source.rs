@@ -2,7 +2,7 @@
 
 use super::error::EvalError;
 use crate::model::{Labels, Matcher, Sample, Timestamp};
-use crate::storage::{SeriesHandle, Storage};
+use crate::storage::{Selection, Storage};
 
 /// Something that holds series. Implemented for [`Storage`]; tests and remote stores bring their own.
 pub trait Source {
@@ -17,6 +17,34 @@ pub trait Source {
         min_t: Timestamp,
         max_t: Timestamp,
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError>;
+}
+
+/// Labels, and where they came from.
+pub(super) struct Named<'l> {
+    labels: &'l Labels,
+    /// The selection's number, see [`SeriesSet::number`], and the place in it.
+    pub set: u64,
+    pub place: usize,
+}
+
+impl<'l> Named<'l> {
+    pub fn of(set: &'l dyn SeriesSet, place: usize) -> Self {
+        Self { labels: set.labels(place), set: set.number(), place }
+    }
+}
+
+impl<'l> From<&'l Labels> for Named<'l> {
+    fn from(labels: &'l Labels) -> Self {
+        Self { labels, set: 0, place: 0 }
+    }
+}
+
+impl std::ops::Deref for Named<'_> {
+    type Target = Labels;
+
+    fn deref(&self) -> &Labels {
+        self.labels
+    }
 }
 
 /// Takes a series' place in its selection, the timestamps (ms) and as many values, oldest first.
@@ -34,6 +62,11 @@ pub trait SeriesSet {
     /// The labels of the `i`-th series, `i < len()`.
     fn labels(&self, i: usize) -> &Labels;
 
+    /// Not 0: whenever a selection has this number, the same series are in the same places. 0: it has none.
+    fn number(&self) -> u64 {
+        0
+    }
+
     /// Gives every series' samples with `min_t <= t <= max_t`, staleness markers too.
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>);
 
@@ -41,38 +74,36 @@ pub trait SeriesSet {
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
 }
 
-/// Series of the storage.
-struct Stored<'a> {
-    storage: &'a Storage,
-    handles: Vec<SeriesHandle>,
-}
-
 impl Source for Storage {
     fn select(
         &self,
         matchers: &[Matcher],
-        min_t: Timestamp,
-        max_t: Timestamp,
+        _: Timestamp,
+        _: Timestamp,
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError> {
-        let handles = Self::select(self, matchers, min_t, max_t);
-        Ok(Box::new(Stored { storage: self, handles }))
+        // Series without samples in the window cost less than looking for them twice.
+        Ok(Box::new(self.selection(matchers)))
     }
 }
 
-impl SeriesSet for Stored<'_> {
+impl SeriesSet for Selection<'_> {
     fn len(&self) -> usize {
-        self.handles.len()
+        Self::len(self)
     }
 
     fn labels(&self, i: usize) -> &Labels {
-        &self.handles[i].labels
+        Self::labels(self, i)
+    }
+
+    fn number(&self) -> u64 {
+        Self::number(self)
     }
 
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {
-        self.storage.read_many(&self.handles, min_t, max_t, each);
+        Self::read(self, min_t, max_t, each);
     }
 
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
-        self.handles[i].last(min_t, max_t)
+        Self::last(self, i, min_t, max_t)
     }
 }

@@ -8,6 +8,23 @@ pub(super) struct Sum {
 }
 
 impl Sum {
+    /// The sum of all the values. As adding one by one, in less time.
+    pub fn of(values: &[f64]) -> Self {
+        let mut all = Self::default();
+        for &v in values {
+            let t = all.sum + v;
+            let (large, small) = if all.sum.abs() >= v.abs() { (all.sum, v) } else { (v, all.sum) };
+            all.rest += (large - t) + small;
+            all.sum = t;
+        }
+        // What has left the finite once does not come back: nothing had to be looked at on the way.
+        if !all.sum.is_finite() {
+            all = Self::default();
+            values.iter().for_each(|v| all.add(*v));
+        }
+        all
+    }
+
     #[inline]
     pub fn add(&mut self, v: f64) {
         let t = self.sum + v;
@@ -36,6 +53,17 @@ pub(super) struct Mean {
 }
 
 impl Mean {
+    /// The mean of all the values.
+    pub fn of(values: &[f64]) -> Self {
+        let acc = Sum::of(values);
+        if acc.sum.is_finite() {
+            return Self { acc, count: values.len() as f64, incremental: false };
+        }
+        let mut mean = Self::default();
+        values.iter().for_each(|v| mean.add(*v));
+        mean
+    }
+
     #[inline]
     pub fn add(&mut self, v: f64) {
         self.count += 1.0;
@@ -128,6 +156,34 @@ pub(super) fn nan_first(a: f64, b: f64) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_at_once_is_as_one_by_one() {
+        for values in [
+            vec![],
+            vec![-0.0],
+            vec![1.0, 1e100, 1.0, -1e100, 0.1],
+            vec![f64::MAX, f64::MAX, -f64::MAX, 3.0],
+            vec![1.0, f64::INFINITY, 2.0],
+            vec![f64::INFINITY, f64::NEG_INFINITY, 2.0],
+            vec![f64::INFINITY],
+            vec![1.0, f64::NAN, 2.0],
+        ] {
+            let (mut sum, mut mean) = (Sum::default(), Mean::default());
+            for v in &values {
+                sum.add(*v);
+                mean.add(*v);
+            }
+            for (one, all) in
+                [(sum.value(), Sum::of(&values).value()), (mean.value(), Mean::of(&values).value())]
+            {
+                assert!(
+                    one.to_bits() == all.to_bits() || one.is_nan() && all.is_nan(),
+                    "{values:?}: {one} {all}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn nothing_is_lost() {

@@ -25,6 +25,12 @@ impl Column {
         self.base.saturating_add(i64::from(self.offsets.get(row).copied().unwrap_or(u32::MAX)))
     }
 
+    /// The timestamps of rows that are there.
+    pub fn times(&self, rows: std::ops::Range<usize>) -> impl Iterator<Item = Timestamp> {
+        let offsets = self.offsets.get(rows).unwrap_or_default();
+        offsets.iter().map(|offset| self.base.saturating_add(i64::from(*offset)))
+    }
+
     pub fn last(&self) -> Option<Timestamp> {
         Some(self.base + i64::from(*self.offsets.last()?))
     }

@@ -1,13 +1,16 @@
 //! Reading the samples of selected series.
 
-use crate::model::{Labels, Sample, Timestamp};
+use std::sync::Arc;
+
+use crate::model::{Labels, Matcher, Sample, Timestamp};
 
 use super::head::Head;
+use super::index::Selected;
 use super::series::{ColumnsOut, Output, Series};
 use super::{SeriesId, Storage};
 
-/// Series that [`Storage::read_many`] decodes under one lock: bounds how long a commit may wait.
-const READ_TOGETHER: usize = 64;
+/// Series that are looked at under one lock: bounds how long a commit may wait.
+const LOOK_TOGETHER: usize = 512;
 /// How often a read lets go of the lock to read files before it keeps it.
 const SEALED_MEANWHILE: usize = 4;
 
@@ -27,61 +30,83 @@ impl SeriesHandle {
 
     /// As [`SeriesHandle::read`], but timestamps and values apart: appends the same number to both.
     pub fn read_columns(&self, min_t: Timestamp, max_t: Timestamp, t: &mut Vec<i64>, v: &mut Vec<f64>) {
-        self.storage.read_into(self.id, min_t, max_t, &mut ColumnsOut { t, v });
+        self.storage.read_columns(self.id, min_t, max_t, t, v);
     }
 
     /// The newest sample with `min_t <= t <= max_t`, a staleness marker too.
     pub fn last(&self, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
-        let head = self.storage.0.read();
-        let series = head.table.get(self.id.0)?;
-        let found = series.last_in(&head.columns, min_t, max_t);
-        if found.is_some() || self.storage.disk_part(&head, series, min_t).is_none() {
-            return found;
-        }
-        drop(head);
-        let mut samples = Vec::new();
-        self.read(min_t, max_t, &mut samples);
-        samples.pop()
+        self.storage.last_of(self.id, min_t, max_t)
+    }
+}
+
+/// Selected series, by their place in the selection.
+pub struct Selection<'a> {
+    storage: &'a Storage,
+    selected: Arc<Selected>,
+}
+
+impl Selection<'_> {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.selected.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.selected.ids.is_empty()
+    }
+
+    /// A number that only this selection has: under it, the same series are in the same places.
+    pub fn number(&self) -> u64 {
+        self.selected.number
+    }
+
+    /// The labels of the `i`-th series, `i < len()`.
+    pub fn labels(&self, i: usize) -> &Labels {
+        &self.selected.labels[i]
+    }
+
+    /// Calls `each` with the place, the timestamps and the values of `[min_t, max_t]` of every series,
+    /// oldest first, staleness markers too. No lock is held meanwhile.
+    pub fn read(&self, min_t: Timestamp, max_t: Timestamp, each: impl FnMut(usize, &[i64], &[f64])) {
+        self.storage.read_all(&self.selected.ids, |id| *id, min_t, max_t, each);
+    }
+
+    /// The newest sample of the `i`-th series with `min_t <= t <= max_t`, a staleness marker too.
+    pub fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
+        self.storage.last_of(SeriesId(*self.selected.ids.get(i)?), min_t, max_t)
     }
 }
 
 impl Storage {
-    /// Reads many series with few locks: calls `each` with the place in `handles`, the timestamps and
-    /// the values of `[min_t, max_t]`, oldest first, staleness markers too. No lock is held meanwhile.
-    pub fn read_many(
+    /// The series that pass all the matchers. Cheap when the same was asked before and no series has come
+    /// or gone since.
+    pub fn selection(&self, matchers: &[Matcher]) -> Selection<'_> {
+        let head = self.0.read();
+        Selection { storage: self, selected: head.index.select(matchers, &head.table) }
+    }
+
+    pub(super) fn read_columns(
         &self,
-        handles: &[SeriesHandle],
+        id: SeriesId,
         min_t: Timestamp,
         max_t: Timestamp,
-        mut each: impl FnMut(usize, &[i64], &[f64]),
+        t: &mut Vec<i64>,
+        v: &mut Vec<f64>,
     ) {
-        let (mut t, mut v, mut ends) = (Vec::new(), Vec::new(), Vec::with_capacity(READ_TOGETHER));
-        for (n, some) in handles.chunks(READ_TOGETHER).enumerate() {
-            t.clear();
-            v.clear();
-            ends.clear();
-            let mut head = self.0.read();
-            for handle in some {
-                let mut out = ColumnsOut { t: &mut t, v: &mut v };
-                match head.table.get(handle.id.0) {
-                    Some(series) if self.disk_part(&head, series, min_t).is_some() => {
-                        // Files are read without the lock.
-                        drop(head);
-                        self.read_into(handle.id, min_t, max_t, &mut out);
-                        head = self.0.read();
-                    }
-                    Some(series) => series.read(&head.columns, min_t, max_t, &mut out),
-                    None => {}
-                }
-                ends.push(t.len());
-            }
-            drop(head);
-            let mut start = 0;
-            for (i, end) in ends.iter().enumerate() {
-                each(n * READ_TOGETHER + i, &t[start..*end], &v[start..*end]);
-                start = *end;
-            }
+        self.read_into(id, min_t, max_t, &mut ColumnsOut { t, v });
+    }
+
+    fn last_of(&self, id: SeriesId, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
+        let head = self.0.read();
+        let series = head.table.get(id.0)?;
+        let found = series.last_in(&head.columns, min_t, max_t);
+        if found.is_some() || self.disk_part(&head, series, min_t).is_none() {
+            return found;
         }
+        drop(head);
+        let mut samples = Vec::new();
+        self.read_into(id, min_t, max_t, &mut samples);
+        samples.pop()
     }
 
     /// Every series with a sample newer than `after` (ms), with its newest sample, a staleness marker
@@ -90,7 +115,7 @@ impl Storage {
         let (mut next, mut some) = (Some(0), Vec::new());
         while let Some(from) = next.take() {
             let head = self.0.read();
-            for (id, series) in head.table.iter_from(from).take(8 * READ_TOGETHER) {
+            for (id, series) in head.table.iter_from(from).take(LOOK_TOGETHER) {
                 next = id.checked_add(1);
                 if series.last.t > after {
                     some.push((series.labels.clone(), series.last));
@@ -104,7 +129,7 @@ impl Storage {
     }
 
     /// Where the samples in memory start, if older ones from `min` on may be in files.
-    fn disk_part(&self, head: &Head, series: &Series, min: Timestamp) -> Option<Timestamp> {
+    pub(super) fn disk_part(&self, head: &Head, series: &Series, min: Timestamp) -> Option<Timestamp> {
         let disk = self.0.disk.as_ref()?;
         if series.disk_until < min || !disk.reaches(min) {
             return None;

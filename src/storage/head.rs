@@ -141,8 +141,10 @@ impl Storage {
     /// particular order.
     pub fn select(&self, matchers: &[Matcher], min_t: Timestamp, max_t: Timestamp) -> Vec<SeriesHandle> {
         let head = self.0.read();
-        let ids = head.index.select(matchers, &head.table);
-        ids.iter()
+        let selected = head.index.select(matchers, &head.table);
+        selected
+            .ids
+            .iter()
             .filter_map(|id| Some((*id, head.table.get(*id)?)))
             .filter(|(_, s)| s.overlaps(min_t, max_t))
             .map(|(id, s)| SeriesHandle { id: SeriesId(id), labels: s.labels.clone(), storage: self.clone() })
@@ -152,8 +154,8 @@ impl Storage {
     /// The sources whose series pass the matchers.
     pub fn sources(&self, matchers: &[Matcher]) -> BTreeSet<SourceId> {
         let head = self.0.read();
-        let ids = head.index.select(matchers, &head.table);
-        let sources = ids.iter().filter_map(|id| Some(head.table.get(*id)?.source));
+        let selected = head.index.select(matchers, &head.table);
+        let sources = selected.ids.iter().filter_map(|id| Some(head.table.get(*id)?.source));
         sources.filter(|source| *source != NO_SOURCE).collect()
     }
 

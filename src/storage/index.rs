@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Labels, MatchOp, Matcher};
 
 use super::series::Series;
 use super::table::Table;
+
+/// Numbers of selections; 0 is of none.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 const EMPTY: u32 = u32::MAX;
 const GONE: u32 = u32::MAX - 1;
@@ -61,8 +65,19 @@ pub(super) struct Index {
 
 #[derive(Debug, Default)]
 struct Selections {
-    entries: Vec<(Vec<Matcher>, Arc<[u32]>)>,
+    entries: Vec<(Vec<Matcher>, Arc<Selected>)>,
     ids: usize,
+}
+
+/// Series that pass some matchers, with their labels: whoever asks again takes all of it with one count.
+#[derive(Debug)]
+pub(super) struct Selected {
+    /// No other selection has it, in the whole process.
+    pub number: u64,
+    /// Ascending.
+    pub ids: Box<[u32]>,
+    /// As many.
+    pub labels: Box<[Labels]>,
 }
 
 impl Index {
@@ -194,22 +209,27 @@ impl Index {
     }
 
     /// The series that pass all the matchers, ascending. Remembered until a series comes or goes.
-    pub fn select(&self, matchers: &[Matcher], table: &Table<Series>) -> Arc<[u32]> {
+    pub fn select(&self, matchers: &[Matcher], table: &Table<Series>) -> Arc<Selected> {
         let lock = || self.selections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, ids)) = lock().entries.iter().find(|(m, _)| m == matchers) {
-            return ids.clone();
+        if let Some((_, selected)) = lock().entries.iter().find(|(m, _)| m == matchers) {
+            return selected.clone();
         }
-        let ids: Arc<[u32]> = self.evaluate(matchers, table).into();
+        let mut ids = self.evaluate(matchers, table);
+        ids.retain(|id| table.get(*id).is_some());
+        let labels = ids.iter().filter_map(|id| Some(table.get(*id)?.labels.clone())).collect();
+        let selected =
+            Arc::new(Selected { number: NUMBERS.fetch_add(1, Ordering::Relaxed), ids: ids.into(), labels });
+        let n = selected.ids.len();
         let mut selections = lock();
-        if ids.len() <= CACHED_IDS / 2 {
-            while selections.entries.len() >= CACHED_SELECTIONS || selections.ids + ids.len() > CACHED_IDS {
+        if n <= CACHED_IDS / 2 {
+            while selections.entries.len() >= CACHED_SELECTIONS || selections.ids + n > CACHED_IDS {
                 let (_, old) = selections.entries.remove(0);
-                selections.ids -= old.len();
+                selections.ids -= old.ids.len();
             }
-            selections.ids += ids.len();
-            selections.entries.push((matchers.to_vec(), ids.clone()));
+            selections.ids += n;
+            selections.entries.push((matchers.to_vec(), selected.clone()));
         }
-        ids
+        selected
     }
 
     fn evaluate(&self, matchers: &[Matcher], table: &Table<Series>) -> Vec<u32> {

@@ -41,8 +41,8 @@ impl Storage {
             });
             return names.collect();
         }
-        let ids = head.index.select(matchers, &head.table);
-        let series = ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
+        let selected = head.index.select(matchers, &head.table);
+        let series = selected.ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
         let names: BTreeSet<&str> = series.flat_map(|s| s.labels.iter().map(|(n, _)| n)).collect();
         names.into_iter().map(str::to_owned).collect()
     }
@@ -63,8 +63,8 @@ impl Storage {
             let values = values.filter(|(_, ids)| ids.iter().rev().any(alive));
             return values.map(|(value, _)| value.to_owned()).collect();
         }
-        let ids = head.index.select(matchers, &head.table);
-        let series = ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
+        let selected = head.index.select(matchers, &head.table);
+        let series = selected.ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
         let values: BTreeSet<&str> = series.filter_map(|s| s.labels.get(name)).collect();
         values.into_iter().map(str::to_owned).collect()
     }

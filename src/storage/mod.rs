@@ -7,6 +7,7 @@
 
 mod appender;
 mod block;
+mod bulk;
 mod column;
 mod disk;
 mod frame;
@@ -27,7 +28,7 @@ mod values;
 mod wal;
 
 pub use appender::Appender;
-pub use handle::SeriesHandle;
+pub use handle::{Selection, SeriesHandle};
 pub use head::{AppendError, Commit, SeriesId, SourceId, Storage};
 pub use lookup::{Stats, StatsEntry};
 pub use maintain::Maintenance;

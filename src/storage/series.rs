@@ -112,6 +112,16 @@ impl Series {
         self.closed.iter().chain((self.open.count() > 0).then_some(&self.open))
     }
 
+    /// The chunks in memory that may have samples at or after `min`, oldest first.
+    pub fn chunks_since(&self, columns: &Columns, min: Timestamp) -> impl Iterator<Item = &Chunk> {
+        // Most reads want the end: find the first chunk of the window from there.
+        let mut first = self.closed.len();
+        while first > 0 && self.closed[first - 1].span(columns).is_some_and(|(_, last)| last >= min) {
+            first -= 1;
+        }
+        self.closed[first..].iter().chain((self.open.count() > 0).then_some(&self.open))
+    }
+
     /// The oldest timestamp in memory.
     pub fn memory_start(&self, columns: &Columns) -> Option<Timestamp> {
         Some(self.chunks().next()?.span(columns)?.0)
@@ -210,15 +220,7 @@ impl Series {
         if !self.overlaps(min, max) {
             return;
         }
-        // Most reads want the end: find the first chunk of the window from there.
-        let mut first = self.closed.len();
-        while first > 0 && self.closed[first - 1].span(columns).is_some_and(|(_, last)| last >= min) {
-            first -= 1;
-        }
-        for chunk in self.closed[first..].iter().chain(std::iter::once(&self.open)) {
-            if chunk.count() == 0 {
-                continue;
-            }
+        for chunk in self.chunks_since(columns, min) {
             let Some((column, start)) = chunk.column(columns) else { continue };
             let (from, to) = column.rows(start, chunk.count(), min, max);
             if from >= to {

@@ -63,6 +63,11 @@ impl Values {
         self.bytes.capacity()
     }
 
+    /// The byte that a read starts with, for bringing it close.
+    pub fn newest_byte(&self) -> u8 {
+        self.bytes.last().copied().unwrap_or_default()
+    }
+
     /// Gives back what was reserved for samples to come.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
@@ -239,6 +244,56 @@ impl ValuesRef<'_> {
         }
     }
 
+    /// Reads the samples from `from` on into `out`, as many as it takes, in order.
+    pub fn read_into(self, from: usize, out: &mut [f64]) -> Result<(), Damaged> {
+        let to = from + out.len();
+        if to != usize::from(self.count) || self.encoding == XOR || out.is_empty() {
+            return self.read(from, to, |i, v| {
+                if let Some(slot) = out.get_mut(i - from) {
+                    *slot = v;
+                }
+            });
+        }
+        match self.encoding {
+            0 => self.decimals_into(from, out, |m| m as f64),
+            scale => {
+                let pow = *POW10.get(usize::from(scale)).ok_or(Damaged)?;
+                self.decimals_into(from, out, |m| m as f64 / pow)
+            }
+        }
+    }
+
+    /// The samples from `from` to the newest, which is what nearly every read wants.
+    #[inline]
+    fn decimals_into(self, from: usize, out: &mut [f64], value: impl Fn(i64) -> f64) -> Result<(), Damaged> {
+        let mut bytes = self.bytes;
+        let mut m = self.newest as i64;
+        let mut slots = out.iter_mut().rev();
+        while let Some(slot) = slots.next() {
+            *slot = value(m);
+            if slots.len() == 0 && from == 0 {
+                return Ok(()); // The first sample of the chunk has no operation.
+            }
+            let (code, rest) = take_code(bytes)?;
+            bytes = rest;
+            if code >= OP_SAME {
+                let z = code - 2;
+                m = m.wrapping_sub((z >> 1) as i64 ^ -((z & 1) as i64));
+            } else if code == OP_STALE {
+                *slot = f64::from_bits(STALE_NAN_BITS);
+            } else {
+                let (&n, rest) = bytes.split_last().ok_or(Damaged)?;
+                bytes = rest;
+                if n == 0 || usize::from(n) > slots.len() + from {
+                    return Err(Damaged);
+                }
+                let v = value(m);
+                slots.by_ref().take(usize::from(n) - 1).for_each(|slot| *slot = v);
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
     fn read_decimal(
         self,
@@ -247,7 +302,7 @@ impl ValuesRef<'_> {
         value: impl Fn(i64) -> f64,
         mut emit: impl FnMut(usize, f64),
     ) -> Result<(), Damaged> {
-        let mut bytes = self.bytes.iter();
+        let mut bytes = self.bytes;
         let mut m = self.newest as i64;
         let mut i = usize::from(self.count) - 1;
         loop {
@@ -257,37 +312,33 @@ impl ValuesRef<'_> {
                 }
                 return Ok(());
             }
-            let b = *bytes.next_back().ok_or(Damaged)?;
-            let mut code = u64::from(b & 0x7f);
-            if b >= 0x80 {
-                code |= more_groups(&mut bytes)?;
+            let (code, rest) = take_code(bytes)?;
+            bytes = rest;
+            if code >= OP_SAME {
+                if i < to {
+                    emit(i, value(m));
+                }
+                let z = code - 2;
+                m = m.wrapping_sub((z >> 1) as i64 ^ -((z & 1) as i64));
+                i -= 1;
+            } else if code == OP_STALE {
+                if i < to {
+                    emit(i, f64::from_bits(STALE_NAN_BITS));
+                }
+                i -= 1;
+            } else {
+                let (&n, rest) = bytes.split_last().ok_or(Damaged)?;
+                bytes = rest;
+                let n = usize::from(n);
+                if n == 0 || n > i {
+                    return Err(Damaged);
+                }
+                let x = value(m);
+                for j in from.max(i + 1 - n)..to.min(i + 1) {
+                    emit(j, x);
+                }
+                i -= n;
             }
-            let mut n = 1;
-            match code {
-                OP_STALE => {
-                    if i < to {
-                        emit(i, f64::from_bits(STALE_NAN_BITS));
-                    }
-                }
-                OP_RUN => {
-                    n = usize::from(*bytes.next_back().ok_or(Damaged)?);
-                    if n == 0 || n > i {
-                        return Err(Damaged);
-                    }
-                    let x = value(m);
-                    for j in from.max(i + 1 - n)..to.min(i + 1) {
-                        emit(j, x);
-                    }
-                }
-                _ => {
-                    if i < to {
-                        emit(i, value(m));
-                    }
-                    let z = code - 2;
-                    m = m.wrapping_sub((z >> 1) as i64 ^ -((z & 1) as i64));
-                }
-            }
-            i -= n;
             if i < from {
                 return Ok(());
             }
@@ -342,14 +393,22 @@ impl ValuesRef<'_> {
     }
 }
 
-#[cold]
-fn more_groups(bytes: &mut std::slice::Iter<'_, u8>) -> Result<u64, Damaged> {
-    let mut code = 0;
+/// The code at the end, and what is before it.
+#[inline]
+fn take_code(bytes: &[u8]) -> Result<(u64, &[u8]), Damaged> {
+    let (&low, rest) = bytes.split_last().ok_or(Damaged)?;
+    if low < 0x80 { Ok((u64::from(low), rest)) } else { take_long_code(low, rest) }
+}
+
+#[inline(never)]
+fn take_long_code(low: u8, mut bytes: &[u8]) -> Result<(u64, &[u8]), Damaged> {
+    let mut code = u64::from(low & 0x7f);
     for shift in (7..64).step_by(7) {
-        let b = *bytes.next_back().ok_or(Damaged)?;
+        let (&b, rest) = bytes.split_last().ok_or(Damaged)?;
+        bytes = rest;
         code |= u64::from(b & 0x7f) << shift;
         if b < 0x80 {
-            return Ok(code);
+            return Ok((code, bytes));
         }
     }
     Err(Damaged)

@@ -74,6 +74,10 @@ impl SeriesSet for SetUntil<'_> {
         self.series.labels(i)
     }
 
+    fn number(&self) -> u64 {
+        self.series.number()
+    }
+
     fn read(&self, min_t: Timestamp, max_t: Timestamp, each: crate::promql::Each<'_>) {
         self.series.read(min_t, max_t, &mut |i, t, v| {
             if !self.over() {

@@ -18,16 +18,8 @@ pub fn of(id: F, w: &Window<'_>, param: &dyn Fn(usize) -> f64, scratch: &mut Vec
         F::FirstOverTime => first,
         F::PresentOverTime => 1.0,
         F::CountOverTime => v.len() as f64,
-        F::SumOverTime => {
-            let mut sum = Sum::default();
-            v.iter().for_each(|v| sum.add(*v));
-            sum.value()
-        }
-        F::AvgOverTime => {
-            let mut mean = Mean::default();
-            v.iter().for_each(|v| mean.add(*v));
-            mean.value()
-        }
+        F::SumOverTime => Sum::of(v).value(),
+        F::AvgOverTime => Mean::of(v).value(),
         F::StddevOverTime | F::StdvarOverTime => {
             let mut variance = Variance::default();
             v.iter().for_each(|v| variance.add(*v));
