@@ -8,6 +8,8 @@ CORPUS ?= ../shared/conformance
 NAB ?= ../shared/nab
 SCORES ?= target/nab-scores
 BIN := target/release/sideband
+# Made by `cargo test` beside the tests; `cargo build` would build half of the dependencies again, since the
+# tests ask some of them for more features.
 
 .PHONY: help build run demo test lint fmt conformance interop nab bench clean
 
@@ -25,7 +27,6 @@ demo: build $(VENV)/.ready ## a Flask app is slowed down; see who is paged, and 
 
 test: $(VENV)/.ready ## unit, integration and end-to-end tests
 	$(CARGO) test --locked
-	$(CARGO) build --locked
 	$(PY) tests/e2e/run.py --binary target/debug/sideband
 
 lint: ## formatting and clippy, warnings denied
@@ -39,7 +40,7 @@ conformance: ## the peers' own test data: make conformance CORPUS=DIR
 	$(CARGO) test --locked --test conformance -- $(CORPUS)
 
 interop: $(VENV)/.ready ## real Prometheus, promtool, Alertmanager and node_exporter (Debian, root or sudo)
-	$(CARGO) build --locked
+	$(CARGO) test --locked --no-run
 	sh tests/interop/install.sh
 	$(PY) tests/interop/run.py --binary target/debug/sideband
 
