@@ -380,8 +380,7 @@ impl Loader<'_> {
                 let options =
                     crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
                 let read = self.inputs.read(&path).map_err(|e| vec![self.named_at(&pattern, e)]);
-                let parsed = read
-                    .and_then(|text| crate::rules::file::parse(&path, &text, options));
+                let parsed = read.and_then(|text| crate::rules::file::parse(&path, &text, options));
                 match parsed {
                     Ok(file) => {
                         self.warnings.extend(file.warnings.iter().map(ToString::to_string));

@@ -115,7 +115,6 @@ mod tests {
             ("name: a\nevery: 1q\n", 2, "1q"),
             ("name: [\n", 1, ""),
             ("- name\n", 1, "a mapping (key: value) is expected"),
-            ("name: {a: b}\n", 1, "text"),
         ] {
             let e = parse::<Doc>(Path::new("x.yml"), text).unwrap_err();
             assert!(e.line == line && e.to_string().contains(part), "{text:?}: {e}");
