@@ -13,7 +13,7 @@ use crate::telemetry::{LogFormat, LogLevel};
     name = "sideband",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command, `run` is meant. Documentation: docs/ in the repository."
+    after_help = "Without a command, `run` is meant, with the options above. Documentation: docs/ in the repository."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -24,8 +24,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the daemon (the default; flags stand without the word)
-    Run,
+    /// Run the daemon (the default)
+    Run(Box<RunFlags>),
     /// Check files without running anything
     Check {
         #[command(subcommand)]

@@ -18,7 +18,8 @@ use flags::{CheckCommand, Cli, Command, TestCommand};
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        None | Some(Command::Run) => run::run(cli.run),
+        None => run::run(cli.run),
+        Some(Command::Run(flags)) => run::run(*flags),
         Some(Command::Check { what: CheckCommand::Config { files, syntax_only } }) => {
             check::config(&files, syntax_only)
         }

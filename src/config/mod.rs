@@ -289,7 +289,7 @@ impl Loader<'_> {
         self.add_jobs(&main, configs.unwrap_or_default(), defaults, &mut jobs, &mut seen);
         for pattern in patterns {
             for path in self.expand(&pattern, "invalid scrape config file path") {
-                let read = self.inputs.read(&path);
+                let read = self.inputs.read(&path).map_err(|e| self.named_at(&pattern, e));
                 let parsed = read.and_then(|text| yaml::parse_all::<file::ScrapeConfigFile>(&path, &text));
                 match parsed {
                     Ok(files) => {
@@ -356,6 +356,14 @@ impl Loader<'_> {
         }
     }
 
+    /// A file that cannot be read at all is an error where it is named.
+    fn named_at(&self, place: &Spanned<String>, error: FileError) -> FileError {
+        if error.line > 0 {
+            return error;
+        }
+        FileError::at(self.path, place, error)
+    }
+
     fn rule_files(&mut self, patterns: Vec<Spanned<String>>) -> Vec<RuleFile> {
         let mut files = BTreeMap::new();
         for pattern in patterns {
@@ -365,11 +373,8 @@ impl Loader<'_> {
                 }
                 let options =
                     crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
-                let parsed = self
-                    .inputs
-                    .read(&path)
-                    .map_err(|e| vec![e])
-                    .and_then(|text| crate::rules::file::parse(&path, &text, options));
+                let read = self.inputs.read(&path).map_err(|e| vec![self.named_at(&pattern, e)]);
+                let parsed = read.and_then(|text| crate::rules::file::parse(&path, &text, options));
                 match parsed {
                     Ok(file) => {
                         self.warnings.extend(file.warnings.iter().map(ToString::to_string));
@@ -450,7 +455,7 @@ impl Loader<'_> {
             (Some(section), None) => PagingConfig::check(self.path, section.value),
             (None, Some(named)) => {
                 let path = self.base.join(&named.value);
-                let text = self.inputs.read(&path).map_err(|e| vec![e]);
+                let text = self.inputs.read(&path).map_err(|e| vec![self.named_at(&named, e)]);
                 text.and_then(|text| PagingConfig::parse(&path, &text))
             }
             (None, None) => return None,
