@@ -430,7 +430,7 @@ fn a_gap_longer_than_the_window_is_a_cold_start_and_a_shorter_one_is_not() {
 
 #[test]
 fn a_clock_that_goes_back_breaks_nothing() {
-    let mut feed = Feed::new("bands: [{sigma: 3}]");
+    let mut feed = Feed::new("bands: [{sigma: 99}]");
     let mut noise = Noise(13);
     feed.run(12 * HOUR, |_| 10.0 + noise.normal());
     let before = feed.put(10.0).judgement;
