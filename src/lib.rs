@@ -16,13 +16,13 @@ pub mod sigma;
 pub mod template;
 // Floor 3
 pub mod paging;
-// pub mod remote;
+pub mod remote;
 pub mod rules;
 // Floor 4
 pub mod web;
 // Floor 5
-// pub mod config;
+pub mod config;
 // Floor 6
-// pub mod daemon;
+pub mod daemon;
 // Floor 7
-// pub mod cli;
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `sideband` binary: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    sideband::cli::main()
+}

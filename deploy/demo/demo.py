@@ -8,6 +8,7 @@ reason, if any part of the story does not happen. Everything is stopped and remo
 import argparse
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -89,6 +90,7 @@ class Demo:
         for name in ("sideband.yml", "rules.yml", "paging.yml"):
             text = (HERE / name).read_text().replace("APP", self.app).replace("INBOX", self.inbox)
             (config / name).write_text(text)
+        (config / "ack.key").write_text(secrets.token_hex(32))
         self.sideband = self.start(
             "sideband",
             [self.binary, f"--config.file={config / 'sideband.yml'}", f"--web.listen-address={self.api}",
@@ -220,7 +222,7 @@ class Demo:
         return self.message("engineer-a", "firing", since) or self.message("engineer-b", "firing", since)
 
     def incident(self, state):
-        incidents = json.loads(http(f"http://{self.api}/api/v1/incidents?state=all"))["data"]
+        incidents = json.loads(http(f"http://{self.api}/api/v1/incidents?state=all"))["data"]["incidents"]
         return any(i["state"] == state for i in incidents)
 
     def check_explained(self, entry):

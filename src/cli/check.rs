@@ -18,12 +18,12 @@ pub fn config(files: &[PathBuf], syntax_only: bool) -> ExitCode {
                 for warning in &loaded.warnings {
                     println!("{}: WARNING: {warning}", file.display());
                 }
-                let missing = if syntax_only { Vec::new() } else { loaded.missing_files() };
-                for path in &missing {
-                    println!("{}: FAILED: {path} does not exist", file.display());
+                let faults = if syntax_only { Vec::new() } else { loaded.faults() };
+                for fault in &faults {
+                    println!("FAILED: {fault}");
                 }
-                failed |= !missing.is_empty();
-                if missing.is_empty() {
+                failed |= !faults.is_empty();
+                if faults.is_empty() {
                     println!("{}: SUCCESS: {}", file.display(), loaded.summary());
                 }
             }
@@ -50,14 +50,18 @@ pub fn rules(files: &[PathBuf], lint: bool) -> ExitCode {
                 continue;
             }
         };
-        match rules::file::parse(path, &text) {
+        match rules::file::parse(path, &text, rules::file::Options::default()) {
             Ok(file) => {
-                let findings = if lint { rules::lint::lint(&file) } else { Vec::new() };
+                let findings = if lint { rules::check::lint(&file) } else { Vec::new() };
                 for finding in &findings {
                     println!("LINT: {finding}");
                 }
                 found |= !findings.is_empty();
-                println!("{}: SUCCESS: {} rules found", path.display(), file.rule_count());
+                println!(
+                    "{}: SUCCESS: {} rules found",
+                    path.display(),
+                    file.groups.iter().map(|g| g.rules.len()).sum::<usize>()
+                );
             }
             Err(errors) => {
                 failed = true;

@@ -119,13 +119,26 @@ pub struct RunFlags {
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
     /// Directory for samples, baselines and the paging ledger
-    #[arg(long = "storage.path", visible_alias = "storage.tsdb.path", value_name = "DIR", default_value = "data")]
+    #[arg(
+        long = "storage.path",
+        visible_alias = "storage.tsdb.path",
+        value_name = "DIR",
+        default_value = "data"
+    )]
     pub storage_path: PathBuf,
     /// How long samples are kept, e.g. 6h, 15d [default: 15d]
-    #[arg(long = "storage.retention.time", visible_alias = "storage.tsdb.retention.time", value_name = "DURATION")]
+    #[arg(
+        long = "storage.retention.time",
+        visible_alias = "storage.tsdb.retention.time",
+        value_name = "DURATION"
+    )]
     pub retention_time: Option<Duration>,
     /// How many bytes of samples are kept, e.g. 512MB [default: no limit]
-    #[arg(long = "storage.retention.size", visible_alias = "storage.tsdb.retention.size", value_name = "BYTES")]
+    #[arg(
+        long = "storage.retention.size",
+        visible_alias = "storage.tsdb.retention.size",
+        value_name = "BYTES"
+    )]
     pub retention_size: Option<String>,
     /// How far back an instant query looks for a sample
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m")]
@@ -136,6 +149,9 @@ pub struct RunFlags {
     /// How many samples a query may load
     #[arg(long = "query.max-samples", value_name = "N", default_value_t = 50_000_000)]
     pub max_samples: usize,
+    /// How many queries run at one time; further ones wait
+    #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
+    pub query_concurrency: usize,
     /// Lowest level that is logged
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,

@@ -34,7 +34,8 @@ fn ask(server: &str, time: Option<&str>, expr: &str) -> Result<String, String> {
         headers: vec![("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
         body: form.into_bytes(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let response = runtime
         .block_on(async {
             HttpClient::new(&HttpClientConfig::default(), Path::new("."))?.send(request, LIMITS).await
@@ -49,9 +50,7 @@ fn ask(server: &str, time: Option<&str>, expr: &str) -> Result<String, String> {
 }
 
 fn render(data: &serde_json::Value) -> String {
-    let point = |pair: &serde_json::Value| {
-        format!("{} @[{}]", pair[1].as_str().unwrap_or_default(), pair[0])
-    };
+    let point = |pair: &serde_json::Value| format!("{} @[{}]", pair[1].as_str().unwrap_or_default(), pair[0]);
     match data["resultType"].as_str() {
         Some("vector") => data["result"]
             .as_array()

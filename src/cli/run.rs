@@ -17,6 +17,7 @@ pub fn run(flags: RunFlags) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let shown = shown(&flags);
     let mut listen = flags.listen_address;
     if listen.is_empty() {
         listen.push("127.0.0.1:19309".to_owned());
@@ -33,6 +34,8 @@ pub fn run(flags: RunFlags) -> ExitCode {
         lookback_delta: flags.lookback_delta,
         query_timeout: flags.query_timeout,
         max_samples: flags.max_samples,
+        query_concurrency: flags.query_concurrency,
+        shown,
     };
     match daemon::run(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +46,26 @@ pub fn run(flags: RunFlags) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The flags as `/api/v1/status/flags` shows them.
+fn shown(flags: &RunFlags) -> Vec<(String, String)> {
+    let text = |name: &str, value: &dyn std::fmt::Display| (name.to_owned(), value.to_string());
+    let path = |p: &std::path::Path| p.display().to_string();
+    vec![
+        text("config.file", &path(&flags.config_file)),
+        text("web.listen-address", &flags.listen_address.join(",")),
+        text("web.config.file", &flags.web_config_file.as_deref().map(path).unwrap_or_default()),
+        text("web.external-url", &flags.external_url.as_deref().unwrap_or_default()),
+        text("web.enable-lifecycle", &flags.enable_lifecycle),
+        text("storage.path", &path(&flags.storage_path)),
+        text("storage.retention.time", &flags.retention_time.map(|t| t.to_string()).unwrap_or_default()),
+        text("storage.retention.size", &flags.retention_size.as_deref().unwrap_or_default()),
+        text("query.lookback-delta", &flags.lookback_delta),
+        text("query.timeout", &flags.query_timeout),
+        text("query.max-samples", &flags.max_samples),
+        text("query.max-concurrency", &flags.query_concurrency),
+    ]
 }
 
 /// Bytes with the units of Prometheus: B, KB, MB, GB, TB, PB, EB, powers of 1024.
@@ -69,7 +92,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("512MB", Some(512 << 20)), ("1GB", Some(1 << 30)), ("0B", Some(0)), ("5", None), ("MB", None), ("99EB", None)] {
+        for (text, bytes) in [
+            ("512MB", Some(512 << 20)),
+            ("1GB", Some(1 << 30)),
+            ("0B", Some(0)),
+            ("5", None),
+            ("MB", None),
+            ("99EB", None),
+        ] {
             assert_eq!(parse_size(text).ok(), bytes, "{text}");
         }
     }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
+pub use redact::redact;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
@@ -51,14 +52,25 @@ pub struct Loaded {
     pub shown: String,
     /// What was read, to know when it changes.
     pub inputs: Inputs,
-    /// Files named in places where only running needs them (certificates, passwords, targets).
+    /// Rule and scrape files that are named and do not exist: not for running.
+    pub missing: Vec<FileError>,
+    path: PathBuf,
+    /// Files that requests need (certificates, passwords).
     files_named: Vec<PathBuf>,
 }
 
 impl Loaded {
-    /// Named files that do not exist.
-    pub fn missing_files(&self) -> Vec<String> {
-        self.files_named.iter().filter(|f| !f.exists()).map(|f| f.display().to_string()).collect()
+    /// What more than reading shows: everything named that does not exist, the files that only requests
+    /// need too, and static targets that cannot be scraped.
+    pub fn faults(&self) -> Vec<FileError> {
+        let gone = self.files_named.iter().filter(|f| !f.exists());
+        let gone = gone.map(|f| FileError::whole(f, "does not exist"));
+        let jobs = self.config.scrape_jobs.iter();
+        let targets = jobs.flat_map(|job| {
+            let faults = job.target_faults().into_iter();
+            faults.map(|fault| FileError::whole(&self.path, format!("{fault} (job {:?})", job.name)))
+        });
+        self.missing.iter().cloned().chain(gone).chain(targets).collect()
     }
 
     /// One line for a person.
@@ -69,8 +81,24 @@ impl Loaded {
             Some(p) => format!("{} receivers, {} escalation policies", p.receivers.len(), p.policies.len()),
             None => "no paging".to_owned(),
         };
-        format!("{} scrape jobs, {rules} rules in {} files, {paging}", c.scrape_jobs.len(), c.rule_files.len())
+        format!(
+            "{} scrape jobs, {rules} rules in {} files, {paging}",
+            c.scrape_jobs.len(),
+            c.rule_files.len()
+        )
     }
+}
+
+/// As [`load`], for running: also refused when a rule or scrape file does not exist, or when a route
+/// reaches a receiver that cannot be sent to.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_to_run(path: &Path) -> Result<Loaded, Vec<FileError>> {
+    let loaded = load(path)?;
+    let unsendable = loaded.config.paging.iter().flat_map(|p| &p.unsendable);
+    let errors: Vec<FileError> = loaded.missing.iter().chain(unsendable).cloned().collect();
+    if errors.is_empty() { Ok(loaded) } else { Err(errors) }
 }
 
 /// Reads the configuration file and every file that it names.
@@ -92,8 +120,15 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
     let documents: Vec<file::File> = yaml::parse_all(path, text).map_err(|e| vec![e])?;
     let file = documents.into_iter().next().unwrap_or_default();
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let mut loader =
-        Loader { path, base, inputs, errors: Vec::new(), warnings: Vec::new(), files_named: Vec::new() };
+    let mut loader = Loader {
+        path,
+        base,
+        inputs,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        missing: Vec::new(),
+        files_named: Vec::new(),
+    };
     let config = loader.load(file);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
@@ -101,8 +136,10 @@ pub fn load_text(path: &Path, text: &str, inputs: Inputs) -> Result<Loaded, Vec<
     Ok(Loaded {
         config,
         warnings: loader.warnings,
-        shown: redact::redact(text),
+        shown: redact(text),
         inputs: loader.inputs,
+        missing: loader.missing,
+        path: path.to_owned(),
         files_named: loader.files_named,
     })
 }
@@ -114,6 +151,7 @@ struct Loader<'a> {
     inputs: Inputs,
     errors: Vec<FileError>,
     warnings: Vec<String>,
+    missing: Vec<FileError>,
     files_named: Vec<PathBuf>,
 }
 
@@ -221,7 +259,8 @@ impl Loader<'_> {
         defaults.metric_name_escaping_scheme.clone_from(&g.metric_name_escaping_scheme);
         defaults.extra_scrape_metrics = g.extra_scrape_metrics.unwrap_or_default();
         // The schemes are checked by resolving a job that sets nothing, as every job inherits them.
-        if let Err(e) = ScrapeConfig::named("global").resolve(&defaults, &self.base) {
+        let plain = yaml::parse::<ScrapeConfig>(self.path, "job_name: global");
+        if let Some(Err(e)) = plain.ok().map(|plain| plain.resolve(&defaults, &self.base)) {
             self.at(place, e.message.replace(" for scrape config with job name \"global\"", ""));
         }
         defaults
@@ -287,7 +326,7 @@ impl Loader<'_> {
             };
             match config.value.resolve(defaults, &self.base) {
                 Ok(job) if seen.insert(job.name.clone()) => {
-                    self.files_named.extend(job.http.files().map(|f| self.base.join(f)));
+                    self.files_named.extend(job.http.files().into_iter().map(|f| self.base.join(f)));
                     jobs.push(job);
                 }
                 Ok(job) => {
@@ -308,7 +347,14 @@ impl Loader<'_> {
     /// The files that a pattern names; a pattern that cannot be is an error at its place.
     fn expand(&mut self, pattern: &Spanned<String>, what: &str) -> Vec<PathBuf> {
         match self.inputs.expand(&self.base.join(&pattern.value)) {
-            Ok(files) => files,
+            Ok(files) => {
+                let (here, gone): (Vec<_>, Vec<_>) = files.into_iter().partition(|f| f.exists());
+                for file in gone {
+                    let message = format!("{}: no such file", file.display());
+                    self.missing.push(FileError::at(self.path, pattern, message));
+                }
+                here
+            }
             Err(e) => {
                 self.at(pattern, format!("{what} {:?}: {e}", pattern.value));
                 Vec::new()
@@ -323,7 +369,8 @@ impl Loader<'_> {
                 if files.contains_key(&path) {
                     continue;
                 }
-                let options = crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
+                let options =
+                    crate::rules::file::Options { names: Names::Utf8, ignore_unknown_fields: false };
                 let parsed = self
                     .inputs
                     .read(&path)
@@ -347,12 +394,16 @@ impl Loader<'_> {
             self.at(&alerting, e);
         }
         for alertmanager in &alerting.value.alertmanagers {
-            self.files_named.extend(alertmanager.http_client().files().map(|f| self.base.join(f)));
+            self.files_named
+                .extend(alertmanager.http_client().files().into_iter().map(|f| self.base.join(f)));
         }
         alerting.value
     }
 
-    fn storage(&mut self, storage: Option<Spanned<file::Storage>>) -> (Option<Duration>, Option<u64>, Option<usize>) {
+    fn storage(
+        &mut self,
+        storage: Option<Spanned<file::Storage>>,
+    ) -> (Option<Duration>, Option<u64>, Option<usize>) {
         let Some(storage) = storage.map(|s| s.value) else { return (None, None, None) };
         let tsdb = storage.tsdb.unwrap_or_default();
         if let Some(window) = tsdb.out_of_order_time_window.filter(|w| !w.value.is_zero()) {

@@ -51,7 +51,9 @@ pub fn redact(text: &str) -> String {
 fn redact_line(line: &str) -> (String, bool) {
     let mut out = String::new();
     let mut rest = line;
-    while let Some(colon) = rest.find(": ").or_else(|| rest.trim_end().ends_with(':').then(|| rest.rfind(':')).flatten()) {
+    while let Some(colon) =
+        rest.find(": ").or_else(|| rest.trim_end().ends_with(':').then(|| rest.rfind(':')).flatten())
+    {
         let (before, after) = rest.split_at(colon + 1);
         let key_start = before[..colon].rfind([' ', '{', ',', '-', '\t']).map_or(0, |i| i + 1);
         let key = before[key_start..colon].trim_matches(['"', '\'']);
@@ -112,7 +114,10 @@ mod tests {
         for (text, expect) in [
             ("a: b\n", "a: b\n"),
             ("password: x\nnext: y\n", "password: <secret>\nnext: y\n"),
-            ("  - {username: u, password: 'p, q}', url: x}\n", "  - {username: u, password: <secret>, url: x}\n"),
+            (
+                "  - {username: u, password: 'p, q}', url: x}\n",
+                "  - {username: u, password: <secret>, url: x}\n",
+            ),
             ("basic_auth: {password: p}\n", "basic_auth: {password: <secret>}\n"),
             ("password_file: /etc/p\n", "password_file: /etc/p\n"),
             ("key: |\n  line1\n  line2\nb: 1\n", "key: <secret>\nb: 1\n"),

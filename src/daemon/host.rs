@@ -31,7 +31,8 @@ impl HostTask {
         source: SourceId,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, HostError> {
-        let mut collector = Collector { host: Host::new(config)?, own: OwnSeries::new(config), storage, source };
+        let mut collector =
+            Collector { host: Host::new(config)?, own: OwnSeries::new(config), storage, source };
         let interval = interval.ms().max(1);
         Ok(Self(tokio::spawn(async move {
             loop {
@@ -92,8 +93,13 @@ struct Collector {
 impl Collector {
     fn collect(&mut self, now: Timestamp) {
         let started = Instant::now();
-        let mut batch =
-            Batch { appender: self.storage.appender(self.source), storage: &self.storage, now, count: 0, error: None };
+        let mut batch = Batch {
+            appender: self.storage.appender(self.source),
+            storage: &self.storage,
+            now,
+            count: 0,
+            error: None,
+        };
         self.host.collect(now, &mut batch);
         let count = batch.count;
         batch.sample(&self.own.up, 1.0);

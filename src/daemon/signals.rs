@@ -33,12 +33,12 @@ impl Signals {
 
     /// The next signal. Several of one kind that come at once may be one.
     pub async fn next(&mut self) -> Signal {
-        let mut byte = [0u8; 64];
+        let (mut a, mut b) = ([0u8; 64], [0u8; 64]);
         // Both ends of the sockets live as long as the process: a read cannot end.
         tokio::select! {
             biased;
-            _ = self.terminate.read(&mut byte) => Signal::Terminate,
-            _ = self.reload.read(&mut byte) => Signal::Reload,
+            _ = self.terminate.read(&mut a) => Signal::Terminate,
+            _ = self.reload.read(&mut b) => Signal::Reload,
         }
     }
 }

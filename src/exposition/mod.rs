@@ -12,7 +12,6 @@ mod quote;
 mod scanner;
 mod start_time;
 pub mod strict;
-pub mod write;
 
 pub use number::{canonical_bound, parse_value};
 pub use scanner::{Entry, Exemplar, Format, LabelError, ParseError, Scanner, Series};

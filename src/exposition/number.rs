@@ -17,10 +17,10 @@ const NORMAL_NAN: u64 = 0x7ff8_0000_0000_0001;
 /// # Errors
 /// The text Prometheus gives.
 pub fn parse_value(text: &[u8]) -> Result<f64, String> {
-    if let Some((v, used)) = plain(text) {
-        if used == text.len() {
-            return Ok(v);
-        }
+    if let Some((v, used)) = plain(text)
+        && used == text.len()
+    {
+        return Ok(v);
     }
     if text.iter().any(|b| matches!(b, b'p' | b'P' | b'_')) {
         return Err("unsupported character in float".into());
@@ -145,10 +145,10 @@ mod tests {
         #[test]
         fn the_fast_way_rounds_as_the_standard_library(v in any::<f64>(), digits in 0usize..18) {
             for text in [format!("{v}"), format!("{v:.digits$e}"), format!("{:.digits$}", v % 1e9)] {
-                if let (Some((fast, used)), Ok(slow)) = (plain(text.as_bytes()), text.parse::<f64>()) {
-                    if used == text.len() {
-                        prop_assert_eq!(fast.to_bits(), slow.to_bits(), "{}", text);
-                    }
+                if let (Some((fast, used)), Ok(slow)) = (plain(text.as_bytes()), text.parse::<f64>())
+                    && used == text.len()
+                {
+                    prop_assert_eq!(fast.to_bits(), slow.to_bits(), "{}", text);
                 }
             }
         }

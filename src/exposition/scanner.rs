@@ -154,11 +154,20 @@ impl<'a> Scanner<'a> {
     /// # Errors
     /// A name is there twice or is no UTF-8.
     pub fn labels(&self) -> Result<Labels, LabelError> {
+        self.label_set(self.kind)
+    }
+
+    /// The labels as they stand, bounds as they are spelled.
+    pub(super) fn exact_labels(&self) -> Result<Labels, LabelError> {
+        self.label_set(MetricType::Unknown)
+    }
+
+    fn label_set(&self, kind: MetricType) -> Result<Labels, LabelError> {
         let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(self.labels.len() + 1);
         pairs.push((Cow::Borrowed(METRIC_NAME), self.metric_name()?));
         for (name, value) in &self.labels {
             let name = self.string(*name)?;
-            let value = canonical_label(self.kind, &name, self.string(*value)?);
+            let value = canonical_label(kind, &name, self.string(*value)?);
             pairs.push((name, value));
         }
         label_set(pairs)
@@ -175,6 +184,18 @@ impl<'a> Scanner<'a> {
     /// The type that the last TYPE line gave.
     pub fn kind(&self) -> MetricType {
         self.kind
+    }
+
+    /// The line of the entry given last, without its line break.
+    pub fn last_line(&self) -> &'a [u8] {
+        let bytes = self.lexer.bytes;
+        let line = bytes.get(self.line_start..self.lexer.end.min(bytes.len())).unwrap_or_default();
+        line.strip_suffix(b"\n").unwrap_or_default()
+    }
+
+    /// Takes the place of a TYPE line that was stepped over as known.
+    pub fn set_kind(&mut self, kind: MetricType) {
+        self.kind = kind;
     }
 
     pub(super) fn format(&self) -> Format {
@@ -503,8 +524,8 @@ fn label_set(mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)>) -> Result<Labels, Lab
 
 fn canonical_label<'a>(kind: MetricType, name: &str, value: Cow<'a, str>) -> Cow<'a, str> {
     let bound = matches!((kind, name), (MetricType::Summary, "quantile") | (MetricType::Histogram, "le"));
-    match parse_value(value.as_bytes()) {
-        Ok(v) if bound => Cow::Owned(canonical_bound(v)),
-        _ => value,
+    if !bound {
+        return value;
     }
+    parse_value(value.as_bytes()).map_or(value, |v| Cow::Owned(canonical_bound(v)))
 }

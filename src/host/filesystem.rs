@@ -7,7 +7,7 @@ use super::collection::{Collect, Round};
 use super::config::HostConfig;
 use super::emitter::{Emitter, Metric, gauge};
 use super::filter::Filter;
-use super::mounts::{Mount, parse};
+use super::mounts::{Mount, parse, without_sandbox};
 use super::read::{CollectError, KernelFile};
 use super::statvfs::{Answer, Questions, ask, may_hang};
 
@@ -47,25 +47,28 @@ impl Filesystem {
 
     fn mounts(&mut self, buffer: &mut Vec<u8>) -> Result<Vec<Mount>, CollectError> {
         let [first, own] = &mut self.tables;
-        let table = match first.read_bytes(buffer) {
-            Ok(()) => first,
+        let (table, sandboxed) = match first.read_bytes(buffer) {
+            Ok(()) => (first, false),
             Err(_) => {
                 own.read_bytes(buffer)?;
-                own
+                (own, true)
             }
         };
         let mut mounts = Vec::new();
-        let mut seen = HashSet::new();
         for line in buffer.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
             let mut mount = parse(line).ok_or_else(|| table.malformed(&String::from_utf8_lossy(line)))?;
             mount.mount_point = without_root(&self.rootfs, mount.mount_point);
-            if self.mount_points.passes(&mount.mount_point)
-                && self.fs_types.passes(&mount.fs_type)
-                && seen.insert((mount.device.clone(), mount.mount_point.clone()))
-            {
-                mounts.push(mount);
-            }
+            mounts.push(mount);
         }
+        if sandboxed {
+            without_sandbox(&mut mounts);
+        }
+        let mut seen = HashSet::new();
+        mounts.retain(|m| {
+            self.mount_points.passes(&m.mount_point)
+                && self.fs_types.passes(&m.fs_type)
+                && seen.insert((m.device.clone(), m.mount_point.clone()))
+        });
         self.mount_points.rest();
         self.fs_types.rest();
         Ok(mounts)

@@ -1,5 +1,7 @@
 //! /proc/PID/mountinfo.
 
+use std::collections::HashSet;
+
 /// One mounted file system.
 #[derive(Debug, PartialEq)]
 pub(super) struct Mount {
@@ -8,7 +10,23 @@ pub(super) struct Mount {
     pub fs_type: String,
     pub major: String,
     pub minor: String,
+    /// The directory of the file system that is mounted; not `/` for a bind mount of a part.
+    pub root: String,
+    /// Read-only here.
     pub read_only: bool,
+    /// Read-only wherever it is mounted.
+    pub read_only_everywhere: bool,
+}
+
+/// Takes what a sandbox adds to its own view of the mounts: bind mounts of parts of file systems that are there
+/// as a whole, and the read-only flag on everything.
+pub(super) fn without_sandbox(mounts: &mut Vec<Mount>) {
+    let id = |m: &Mount| (m.major.clone(), m.minor.clone());
+    let whole: HashSet<_> = mounts.iter().filter(|m| m.root == "/").map(id).collect();
+    mounts.retain(|m| m.root == "/" || !whole.contains(&id(m)));
+    for mount in mounts {
+        mount.read_only = mount.read_only_everywhere;
+    }
 }
 
 /// Reads one line; `None` when it is not understood. Paths that are no UTF-8 keep their place with
@@ -20,15 +38,25 @@ pub(super) fn parse(line: &[u8]) -> Option<Mount> {
     let (mount, fs) = line.split_once(" - ")?;
     let mut mount = mount.split(' ').skip(2);
     let (major, minor) = mount.next()?.split_once(':')?;
-    let _root = mount.next()?;
+    let root = mount.next()?.to_owned();
     let mount_point = unescape(mount.next()?);
     let options = mount.next()?;
     let mut fs = fs.split(' ');
     let fs_type = fs.next().filter(|t| !t.is_empty())?.to_owned();
     let device = unescape(fs.next()?);
     let super_options = fs.next().unwrap_or_default();
-    let read_only = options.split(',').chain(super_options.split(',')).any(|o| o == "ro");
-    Some(Mount { device, mount_point, fs_type, major: major.into(), minor: minor.into(), read_only })
+    let is_ro = |options: &str| options.split(',').any(|o| o == "ro");
+    let read_only_everywhere = is_ro(super_options);
+    Some(Mount {
+        device,
+        mount_point,
+        fs_type,
+        major: major.into(),
+        minor: minor.into(),
+        root,
+        read_only: read_only_everywhere || is_ro(options),
+        read_only_everywhere,
+    })
 }
 
 /// The kernel writes what would break the line as three octal digits (`\040` is a space).
@@ -56,6 +84,20 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_does_not_show() {
+        let lines: [&[u8]; 4] = [
+            b"1 0 8:1 / / ro,relatime - ext4 /dev/sda1 rw,errors=remount-ro",
+            b"2 1 8:1 /var/lib/private/sideband /var/lib/private/sideband rw - ext4 /dev/sda1 rw",
+            b"3 1 8:2 /@home /home ro - btrfs /dev/sda2 rw",
+            b"4 1 8:3 / /data ro - xfs /dev/sda3 ro",
+        ];
+        let mut mounts: Vec<Mount> = lines.iter().filter_map(|l| parse(l)).collect();
+        without_sandbox(&mut mounts);
+        let seen: Vec<_> = mounts.iter().map(|m| (m.mount_point.as_str(), m.read_only)).collect();
+        assert_eq!(seen, [("/", false), ("/home", false), ("/data", true)]);
+    }
 
     #[test]
     fn lines() {

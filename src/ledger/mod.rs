@@ -9,4 +9,4 @@ mod store;
 
 pub use error::LedgerError;
 pub use simulated::SimulatedDisk;
-pub use store::{Ledger, Tx};
+pub use store::{Ledger, Row, Tx};

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle as _,
+};
 
 use super::{LedgerError, SimulatedDisk};
 
 /// Bytes of pages kept in memory. The records are few and small: this is for the hot ones.
 const CACHE_BYTES: usize = 256 * 1024;
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
 
 /// A handle on the database; clones share it.
 #[derive(Clone)]
@@ -38,6 +43,17 @@ impl Ledger {
     /// The directory is missing, the disk fails, the file is not a ledger, another process has it open.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         Self::at(Place::File(path.to_owned()))
+    }
+
+    /// A ledger on a file that cannot be opened now: broken, and tried again at every use.
+    pub fn broken(path: &Path) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                place: Place::File(path.to_owned()),
+                database: RwLock::new(None),
+                broken: AtomicBool::new(true),
+            }),
+        }
     }
 
     /// A ledger that forgets everything with its last handle.
@@ -99,16 +115,23 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk's.
-    pub fn scan(
-        &self,
-        table: &str,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub fn scan(&self, table: &str, from: &[u8], to: Option<&[u8]>) -> Result<Vec<Row>, LedgerError> {
         self.heal()?;
         let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = guard.as_ref().ok_or(LedgerError::Closed)?;
         let done = read_range(database, table, from, to);
+        self.note(done)
+    }
+
+    /// The names of the tables, sorted.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn tables(&self) -> Result<Vec<String>, LedgerError> {
+        self.heal()?;
+        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
+        let done = read_tables(database);
         self.note(done)
     }
 
@@ -205,7 +228,7 @@ fn read_range(
     table: &str,
     from: &[u8],
     to: Option<&[u8]>,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+) -> Result<Vec<Row>, LedgerError> {
     if to.is_some_and(|to| to <= from) {
         return Ok(Vec::new());
     }
@@ -225,6 +248,13 @@ fn read_range(
         out.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(out)
+}
+
+fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {
+    let mut names: Vec<String> =
+        database.begin_read()?.list_tables()?.map(|table| table.name().to_owned()).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn definition(table: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {

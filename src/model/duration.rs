@@ -127,7 +127,7 @@ impl fmt::Display for Duration {
         let mut rest = self.0.unsigned_abs();
         for (unit, ms, only_exact) in UNITS {
             let ms = ms.unsigned_abs();
-            if only_exact && rest % ms != 0 {
+            if only_exact && !rest.is_multiple_of(ms) {
                 continue;
             }
             if rest >= ms {

@@ -35,6 +35,20 @@ impl Labels {
         Iter(&self.0)
     }
 
+    /// As [`Self::iter`], as bytes: where only equality counts, the text need not be checked again.
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest: &[u8] = &self.0;
+        std::iter::from_fn(move || {
+            let mut part = || {
+                let n = take_len(&mut rest)?;
+                let (head, tail) = rest.split_at_checked(n)?;
+                rest = tail;
+                Some(head)
+            };
+            Some((part()?, part()?))
+        })
+    }
+
     /// The value of a label, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         // Sorted: stop at the first name that is past the one looked for.

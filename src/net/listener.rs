@@ -250,8 +250,7 @@ impl<H: Handler> Server<H> {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.idle_timeout)
-            .max_buf_size(self.limits.max_header_bytes.max(8192))
-            .pipeline_flush(true);
+            .max_buf_size(self.limits.max_header_bytes.max(8192));
         let mut serving = pin!(builder.serve_connection(io, service));
         let mut stopping = self.stopping.clone();
         tokio::select! {

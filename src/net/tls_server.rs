@@ -207,9 +207,9 @@ impl TlsServerConfig {
                 )),
                 None => Ok((None, false, false)),
             },
-            "RequestClientCert" => Ok((Some(AnyCertificate::new(provider, false)), false, false)),
+            "RequestClientCert" => Ok((Some(AnyCertificate::verifier(provider, false)), false, false)),
             "RequireAnyClientCert" | "RequireClientCert" => {
-                Ok((Some(AnyCertificate::new(provider, true)), false, false))
+                Ok((Some(AnyCertificate::verifier(provider, true)), false, false))
             }
             "VerifyClientCertIfGiven" | "RequireAndVerifyClientCert" => {
                 let authority = authority
@@ -269,7 +269,7 @@ struct AnyCertificate {
 }
 
 impl AnyCertificate {
-    fn new(provider: &Arc<CryptoProvider>, mandatory: bool) -> Arc<dyn ClientCertVerifier> {
+    fn verifier(provider: &Arc<CryptoProvider>, mandatory: bool) -> Arc<dyn ClientCertVerifier> {
         Arc::new(Self { provider: Arc::clone(provider), mandatory })
     }
 }

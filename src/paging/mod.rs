@@ -1,8 +1,21 @@
 //! From alerts to people: routes, groups, escalation, acknowledgement, receivers.
+//!
+//! [`engine::Engine`] decides, [`pager::Pager`] runs it against the ledger, the clock and the network.
 
+pub mod acklink;
 pub mod config;
+pub mod engine;
+pub mod incident;
 pub mod inhibit;
 pub mod matcher;
+mod metrics;
+pub mod notification;
+pub mod pager;
+pub mod receivers;
 pub mod route;
 pub mod schedule;
+pub mod silence;
 pub mod time_interval;
+
+pub use metrics::PagingMetrics;
+pub use pager::{OnCallView, Pager, PagerError, PagerHandle, PagerOptions};

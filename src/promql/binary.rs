@@ -215,13 +215,11 @@ fn vectors(b: &Binary, matching: &Matching, left: Table, right: Table) -> Result
 
 impl Join<'_> {
     fn group(&mut self, g: &Group) -> Result<(), EvalError> {
-        let width = self.many.width;
         let one_at = self.only_present(&g.right, g)?;
         // Which rows of the result a pair of rows goes to; the last row stands for a filled-in side.
         let mut rows: HashMap<(usize, usize), usize> = HashMap::new();
         let none = usize::MAX;
-        for k in 0..width {
-            let one = one_at[k];
+        for (k, one) in one_at.into_iter().enumerate() {
             let mut matched = none;
             for &i in &g.left {
                 let v = self.many.row(i)[k];

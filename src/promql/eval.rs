@@ -7,6 +7,7 @@ use super::engine::{EngineOptions, scalar_column};
 use super::error::EvalError;
 use super::functions::{FunctionId as F, calendar, histograms, labels, math};
 use super::grid::{Asked, Grid};
+use super::range::{Bounds, has_one_name};
 use super::source::Source;
 use super::table::{RowLabels, Table, present};
 use super::value::{Column, Val};
@@ -166,17 +167,7 @@ impl<'a> Evaluator<'a> {
         if c.function.id == F::AbsentOverTime {
             return false;
         }
-        self.options.delayed_name_removal
-            || c.args.iter().any(|arg| match &arg.unwrap_parens().kind {
-                NodeKind::Range(r) => match &r.of.kind {
-                    NodeKind::Selector(s) => s
-                        .matchers
-                        .iter()
-                        .any(|m| m.name == crate::model::METRIC_NAME && m.op == crate::model::MatchOp::Equal),
-                    _ => false,
-                },
-                _ => false,
-            })
+        self.options.delayed_name_removal || c.args.iter().any(has_one_name)
     }
 
     fn call(&mut self, node: &Node, c: &Call, grid: Grid) -> Result<Val, EvalError> {
@@ -269,9 +260,12 @@ impl<'a> Evaluator<'a> {
 
     fn absent_over_time(&mut self, c: &Call, grid: Grid) -> Result<Table, EvalError> {
         let mut seen = vec![false; grid.count];
-        self.windows_of(&c.args[0], grid, &mut |_, _, samples, windows| {
-            for (i, window) in windows.iter(samples).enumerate() {
-                seen[i] |= !window.samples.is_empty();
+        let mut bounds = Bounds::default();
+        self.windows_of(&c.args[0], grid, &mut |_, _, points, windows| {
+            if bounds.fit(points.t, windows) {
+                for (seen, (from, to)) in seen.iter_mut().zip(&bounds.ends) {
+                    *seen |= from < to;
+                }
             }
             Ok(())
         })?;

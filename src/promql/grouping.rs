@@ -1,6 +1,6 @@
 //! Which labels count: `by`/`without` of aggregations, `on`/`ignoring` of binary operators.
 
-use super::value::is_reserved;
+use super::value::{RESERVED, is_reserved};
 use crate::model::Labels;
 
 /// A choice of labels.
@@ -34,11 +34,25 @@ impl<'a> Grouping<'a> {
     /// Bytes that are the same for label sets of the same group.
     pub fn key(&self, labels: &Labels, nameless: bool, out: &mut Vec<u8>) {
         out.clear();
-        for (name, value) in self.chosen(labels, nameless) {
-            out.extend_from_slice(name.as_bytes());
-            out.push(0xff);
-            out.extend_from_slice(value.as_bytes());
-            out.push(0xff);
+        let mut names = self.names.as_slice();
+        for (name, value) in labels.iter_bytes() {
+            while names.first().is_some_and(|n| n.as_bytes() < name) {
+                names = &names[1..];
+            }
+            let named = names.first().is_some_and(|n| n.as_bytes() == name);
+            let chosen = if self.only {
+                named && !(nameless && is_reserved_bytes(name))
+            } else {
+                !named && !is_reserved_bytes(name)
+            };
+            if chosen {
+                out.extend_from_slice(name);
+                out.push(0xff);
+                out.extend_from_slice(value);
+                out.push(0xff);
+            } else if self.only && names.is_empty() {
+                break;
+            }
         }
     }
 
@@ -46,4 +60,8 @@ impl<'a> Grouping<'a> {
     pub fn labels(&self, labels: &Labels, nameless: bool) -> Labels {
         Labels::from_sorted(self.chosen(labels, nameless))
     }
+}
+
+fn is_reserved_bytes(name: &[u8]) -> bool {
+    name.starts_with(b"__") && RESERVED.iter().any(|r| r.as_bytes() == name)
 }

@@ -91,7 +91,7 @@ fn ranked(q: f64, buckets: &[Bucket]) -> f64 {
     }
     let mut rank = q * observations;
     // As a search over the finite buckets finds it, also among NaN counts.
-    let at = buckets[..last].partition_point(|b| !(b.count >= rank));
+    let at = buckets[..last].partition_point(|b| b.count < rank || b.count.is_nan());
     if at == last {
         return buckets[last - 1].upper;
     }

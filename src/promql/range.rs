@@ -7,7 +7,7 @@ use super::functions::{FunctionId as F, over_time, rate, trend};
 use super::grid::Grid;
 use super::table::{ABSENT, present};
 use super::types::ValueType;
-use crate::model::{Labels, Sample, is_stale_nan};
+use crate::model::{Labels, METRIC_NAME, MatchOp, Sample, is_stale_nan};
 
 /// The windows of a range vector at every step, `(end - range, end]`.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +23,76 @@ pub(super) struct Windows {
     pub lookback: i64,
 }
 
-/// The samples of one window.
+/// Samples of a series, oldest first: timestamps (ms) and as many values.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Points<'s> {
+    pub t: &'s [i64],
+    pub v: &'s [f64],
+}
+
+impl<'s> Points<'s> {
+    pub fn len(&self) -> usize {
+        self.t.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.t.is_empty()
+    }
+
+    /// The `i`-th, `i < len()`.
+    pub fn at(&self, i: usize) -> Sample {
+        Sample { t: self.t[i], v: self.v[i] }
+    }
+
+    pub fn part(&self, range: std::ops::Range<usize>) -> Self {
+        Self { t: &self.t[range.clone()], v: &self.v[range] }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Sample> + use<'s> {
+        self.t.iter().zip(self.v).map(|(t, v)| Sample { t: *t, v: *v })
+    }
+}
+
+/// Samples that had to be copied.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    pub t: Vec<i64>,
+    pub v: Vec<f64>,
+}
+
+impl Columns {
+    pub fn clear(&mut self) {
+        self.t.clear();
+        self.v.clear();
+    }
+
+    pub fn push(&mut self, t: i64, v: f64) {
+        self.t.push(t);
+        self.v.push(v);
+    }
+
+    pub fn points(&self) -> Points<'_> {
+        Points { t: &self.t, v: &self.v }
+    }
+
+    /// The samples without staleness markers; copied only when there are any.
+    pub fn without_stale<'s>(&'s mut self, all: Points<'s>) -> Points<'s> {
+        if !all.v.iter().any(|v| is_stale_nan(*v)) {
+            return all;
+        }
+        self.clear();
+        for x in all.iter().filter(|x| !is_stale_nan(x.v)) {
+            self.push(x.t, x.v);
+        }
+        self.points()
+    }
+}
+
+/// One window over a series.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window<'s> {
-    pub samples: &'s [Sample],
-    /// Where `samples` begins in the whole series.
-    pub from: usize,
+    /// The samples in it.
+    pub points: Points<'s>,
     /// Exclusive, ms.
     pub start: i64,
     /// Inclusive, ms.
@@ -37,21 +101,47 @@ pub(super) struct Window<'s> {
     pub t: i64,
 }
 
-impl Windows {
-    /// The windows over a series, one a step.
-    pub fn iter<'s>(&self, all: &'s [Sample]) -> impl Iterator<Item = Window<'s>> {
+/// Where the windows lie in the samples. Series of one scrape have the same timestamps: then it is
+/// worked out once for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    of: Vec<i64>,
+    known: bool,
+    /// First sample, and the one after the last, of each window.
+    pub ends: Vec<(u32, u32)>,
+}
+
+impl Bounds {
+    /// Fits the bounds to a series; true when they changed.
+    pub fn fit(&mut self, t: &[i64], windows: &Windows) -> bool {
+        if self.known && self.of == t {
+            return false;
+        }
+        self.known = true;
+        self.of.clear();
+        self.of.extend_from_slice(t);
+        self.ends.clear();
         let (mut from, mut to) = (0, 0);
-        let windows = *self;
-        (0..self.ends.count).map(move |i| {
+        for i in 0..windows.ends.count {
             let end = windows.ends.at(i);
             let start = end - windows.range;
-            while to < all.len() && all[to].t <= end {
+            while to < t.len() && t[to] <= end {
                 to += 1;
             }
-            while from < to && all[from].t <= start {
+            while from < to && t[from] <= start {
                 from += 1;
             }
-            Window { samples: &all[from..to], from, start, end, t: windows.eval.at(i) }
+            self.ends.push((from as u32, to as u32));
+        }
+        true
+    }
+
+    /// The windows over the series last fitted to.
+    pub fn windows<'s>(&'s self, all: Points<'s>, windows: &'s Windows) -> impl Iterator<Item = Window<'s>> {
+        self.ends.iter().enumerate().map(move |(i, (from, to))| {
+            let end = windows.ends.at(i);
+            let points = all.part(*from as usize..*to as usize);
+            Window { points, start: end - windows.range, end, t: windows.eval.at(i) }
         })
     }
 }
@@ -59,7 +149,7 @@ impl Windows {
 /// Takes the series of a range vector one by one: labels, whether the name is to be dropped, all the
 /// samples that any window needs, the windows.
 pub(super) type SeriesSink<'s> =
-    &'s mut dyn FnMut(&Labels, bool, &[Sample], &Windows) -> Result<(), EvalError>;
+    &'s mut dyn FnMut(&Labels, bool, Points<'_>, &Windows) -> Result<(), EvalError>;
 
 impl Evaluator<'_> {
     /// The series of a range vector.
@@ -93,21 +183,11 @@ impl Evaluator<'_> {
         let min_t = ends.start.saturating_sub(range).saturating_sub(before).saturating_add(1);
         let max_t = ends.end().saturating_add(after);
         let set = self.source.select(&s.matchers, min_t, max_t)?;
-        let mut samples = Vec::new();
-        for i in 0..set.len() {
-            samples.clear();
-            set.read(i, min_t, max_t, &mut samples);
-            if samples.len() > self.options.max_samples {
-                return Err(EvalError::TooManySamples);
-            }
-            if samples.iter().any(|x| is_stale_nan(x.v)) {
-                samples.retain(|x| !is_stale_nan(x.v));
-            }
-            if !samples.is_empty() {
-                sink(set.labels(i), false, &samples, &windows)?;
-            }
-        }
-        Ok(())
+        let mut kept = Columns::default();
+        self.each_series(&*set, min_t, max_t, &mut |i, t, v| {
+            let points = kept.without_stale(Points { t, v });
+            if points.is_empty() { Ok(()) } else { sink(set.labels(i), false, points, &windows) }
+        })
     }
 
     fn subquery(&mut self, s: &Subquery, grid: Grid, sink: SeriesSink<'_>) -> Result<(), EvalError> {
@@ -129,18 +209,14 @@ impl Evaluator<'_> {
         let inner = Grid { start, step, count };
         let windows = Windows { ends, range, eval: grid, extension: Extension::None, lookback: 0 };
         let table = self.vector(&s.of, inner)?;
-        let mut samples = Vec::with_capacity(count);
+        let mut columns = Columns::default();
         for (row, cells) in table.iter() {
-            samples.clear();
-            samples.extend(
-                cells
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, v)| present(**v))
-                    .map(|(i, v)| Sample { t: inner.at(i), v: *v }),
-            );
-            if !samples.is_empty() {
-                sink(&row.labels, row.drop_name, &samples, &windows)?;
+            columns.clear();
+            for (i, v) in cells.iter().enumerate().filter(|(_, v)| present(**v)) {
+                columns.push(inner.at(i), *v);
+            }
+            if !columns.t.is_empty() {
+                sink(&row.labels, row.drop_name, columns.points(), &windows)?;
             }
         }
         Ok(())
@@ -175,32 +251,35 @@ impl Evaluator<'_> {
         let keeps_name = matches!(id, F::LastOverTime | F::FirstOverTime);
         let mut cells = vec![ABSENT; grid.count];
         let mut scratch = Vec::new();
-        let mut resets = Vec::new();
+        let mut bounds = Bounds::default();
+        let mut rates = rate::Rates::new(id);
         let mut uncounted: Vec<String> = Vec::new();
         let counter = matches!(id, F::Rate | F::Increase);
-        self.windows_of(arg, grid, &mut |labels, dropped, samples, windows| {
-            if windows.extension != Extension::None {
-                rate::extended(id, samples, windows, &mut cells);
-            } else {
-                match id {
-                    F::Rate | F::Increase | F::Delta => {
-                        rate::extrapolated(id, samples, windows, &mut resets, &mut cells);
+        let (one_name, mut named) = (has_one_name(arg), false);
+        self.windows_of(arg, grid, &mut |labels, dropped, points, windows| {
+            let changed = bounds.fit(points.t, windows);
+            match id {
+                _ if windows.extension != Extension::None => {
+                    rate::extended(id, points, windows, &mut cells);
+                }
+                F::Rate | F::Increase | F::Delta => {
+                    if changed {
+                        rates.fit(points.t, &bounds, windows);
                     }
-                    _ => {
-                        for (i, (cell, window)) in cells.iter_mut().zip(windows.iter(samples)).enumerate() {
-                            let param = |n: usize| params.get(n).map_or(0.0, |p| p.at(i));
-                            *cell = if window.samples.is_empty() {
-                                ABSENT
-                            } else {
-                                over_time::of(id, &window, &param, &mut scratch)
-                            };
-                        }
+                    rates.of(points.v, &mut cells);
+                }
+                _ => {
+                    let windows = bounds.windows(points, windows);
+                    for (i, (cell, window)) in cells.iter_mut().zip(windows).enumerate() {
+                        let param = |n: usize| params.get(n).map_or(0.0, |p| p.at(i));
+                        *cell = over_time::of(id, &window, &param, &mut scratch);
                     }
                 }
             }
             if cells.iter().any(|v| present(*v)) {
-                if counter && !dropped {
+                if counter && !dropped && !(one_name && named) {
                     note_uncounted(labels, &mut uncounted);
+                    named = true;
                 }
                 sink(labels, dropped || !keeps_name, &cells)?;
             }
@@ -222,12 +301,14 @@ impl Evaluator<'_> {
         let mut out: Vec<(Labels, Vec<Sample>)> = Vec::new();
         let mut held = 0;
         let max = self.options.max_samples;
-        self.windows_of(node, Grid::instant(t), &mut |labels, dropped, samples, windows| {
-            for window in windows.iter(samples) {
-                let samples = if windows.extension == Extension::None {
-                    window.samples.to_vec()
+        let mut bounds = Bounds::default();
+        self.windows_of(node, Grid::instant(t), &mut |labels, dropped, points, windows| {
+            bounds.fit(points.t, windows);
+            for window in bounds.windows(points, windows) {
+                let samples: Vec<Sample> = if windows.extension == Extension::None {
+                    window.points.iter().collect()
                 } else {
-                    rate::extended_samples(samples, &window, windows)
+                    rate::extended_samples(points, &window, windows)
                 };
                 held += samples.len();
                 if held > max {
@@ -264,6 +345,13 @@ fn check_extension(c: &Call, arg: &Node) -> Result<(), EvalError> {
     }
     let function = c.function.name;
     Err(EvalError::failed(format!("{name} modifier can only be used with: {allowed} - not with {function}")))
+}
+
+/// Does a range selector fix the metric's name?
+pub(super) fn has_one_name(arg: &Node) -> bool {
+    let NodeKind::Range(r) = &arg.unwrap_parens().kind else { return false };
+    let NodeKind::Selector(s) = &r.of.kind else { return false };
+    s.matchers.iter().any(|m| m.name == METRIC_NAME && m.op == MatchOp::Equal)
 }
 
 /// Remembers the name of a metric that is no counter by its name.

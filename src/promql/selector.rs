@@ -4,8 +4,13 @@ use super::ast::{Extension, Node, NodeKind, Selector};
 use super::error::EvalError;
 use super::eval::{Evaluator, Sink};
 use super::grid::Grid;
+use super::range::{Columns, Points};
+use super::source::SeriesSet;
 use super::table::{ABSENT, RowLabels, Table};
 use crate::model::{Matcher, Sample, is_stale_nan};
+
+/// As [`super::source::Each`], and it may fail.
+type TryEach<'f> = &'f mut dyn FnMut(usize, &[i64], &[f64]) -> Result<(), EvalError>;
 
 impl Evaluator<'_> {
     /// The rows of a selector.
@@ -54,32 +59,39 @@ impl Evaluator<'_> {
             return Ok(());
         }
         let mut cells = vec![ABSENT; shifted.count];
-        let mut samples = Vec::new();
-        for i in 0..set.len() {
-            samples.clear();
-            set.read(i, min_t, max_t, &mut samples);
-            if samples.len() > self.options.max_samples {
-                return Err(EvalError::TooManySamples);
-            }
+        self.each_series(&*set, min_t, max_t, &mut |i, t, v| {
             let (mut next, mut any) = (0, false);
             for (k, cell) in cells.iter_mut().enumerate() {
-                let t = shifted.at(k);
-                while samples.get(next).is_some_and(|x| x.t <= t) {
+                let now = shifted.at(k);
+                while t.get(next).is_some_and(|t| *t <= now) {
                     next += 1;
                 }
-                *cell = match next.checked_sub(1).and_then(|last| samples.get(last)) {
-                    Some(x) if x.t > t - lookback && !is_stale_nan(x.v) => {
-                        any = true;
-                        value(*x)
-                    }
-                    _ => ABSENT,
-                };
+                *cell = ABSENT;
+                if next > 0 && t[next - 1] > now - lookback && !is_stale_nan(v[next - 1]) {
+                    *cell = value(Sample { t: t[next - 1], v: v[next - 1] });
+                    any = true;
+                }
             }
-            if any {
-                sink(set.labels(i), false, &cells)?;
+            if any { sink(set.labels(i), false, &cells) } else { Ok(()) }
+        })
+    }
+
+    /// Reads the series of a set one by one, as long as nothing goes wrong.
+    pub fn each_series(
+        &self,
+        set: &dyn SeriesSet,
+        min_t: i64,
+        max_t: i64,
+        each: TryEach<'_>,
+    ) -> Result<(), EvalError> {
+        let mut result = Ok(());
+        let max = self.options.max_samples;
+        set.read(min_t, max_t, &mut |i, t, v| {
+            if result.is_ok() {
+                result = if t.len() > max { Err(EvalError::TooManySamples) } else { each(i, t, v) };
             }
-        }
-        Ok(())
+        });
+        result
     }
 
     /// `timestamp()`: of a selector the samples' own times, of anything else the time of evaluation.
@@ -116,30 +128,26 @@ impl Evaluator<'_> {
             (shifted.start.saturating_sub(lookback - 1), shifted.end().saturating_add(lookback));
         let set = self.source.select(&s.matchers, min_t, max_t)?;
         let mut cells = vec![ABSENT; grid.count];
-        let mut samples = Vec::new();
-        for i in 0..set.len() {
-            samples.clear();
-            set.read(i, min_t, max_t, &mut samples);
-            samples.retain(|x: &Sample| !is_stale_nan(x.v));
+        let mut kept = Columns::default();
+        self.each_series(&*set, min_t, max_t, &mut |i, t, v| {
+            let points = kept.without_stale(Points { t, v });
             let mut any = false;
             for (k, cell) in cells.iter_mut().enumerate() {
-                let t = shifted.at(k);
-                let after = samples.partition_point(|x| x.t <= t);
-                let before = after.checked_sub(1).map(|b| samples[b]).filter(|b| b.t > t - lookback);
-                let after = samples.get(after).filter(|a| a.t <= t + lookback);
+                let now = shifted.at(k);
+                let after = points.t.partition_point(|t| *t <= now);
+                let before = after.checked_sub(1).map(|b| points.at(b)).filter(|b| b.t > now - lookback);
+                let after =
+                    (after < points.len()).then(|| points.at(after)).filter(|a| a.t <= now + lookback);
                 *cell = match (before, after) {
-                    (Some(b), Some(a)) if b.t < t => {
-                        b.v + (a.v - b.v) * (t - b.t) as f64 / (a.t - b.t) as f64
+                    (Some(b), Some(a)) if b.t < now => {
+                        b.v + (a.v - b.v) * (now - b.t) as f64 / (a.t - b.t) as f64
                     }
                     (Some(b), _) => b.v,
                     _ => ABSENT,
                 };
                 any |= super::table::present(*cell);
             }
-            if any {
-                sink(set.labels(i), false, &cells)?;
-            }
-        }
-        Ok(())
+            if any { sink(set.labels(i), false, &cells) } else { Ok(()) }
+        })
     }
 }

@@ -66,17 +66,18 @@ fn end_of_labels(line: &str) -> usize {
                 '"' | '\'' | '`' if braces => quote = Some(c),
                 '{' => braces = true,
                 '}' => return i + 1,
-                ' ' | '\t' if !braces => {
-                    // A space may stand between the name and the brace.
-                    if !line[i..].trim_start().starts_with('{') || line[i..].trim_start().starts_with("{{") {
-                        return i;
-                    }
-                }
+                // A space may stand between the name and the brace.
+                ' ' | '\t' if !braces && !labels_follow(&line[i..]) => return i,
                 _ => {}
             },
         }
     }
     line.len()
+}
+
+fn labels_follow(rest: &str) -> bool {
+    let rest = rest.trim_start();
+    rest.starts_with('{') && !rest.starts_with("{{")
 }
 
 /// Reads values: `1`, `1+2x3` (1 3 5 7), `1-2x3`, `1x3` (1 1 1 1), `_`, `_x3`, `stale`.

@@ -19,6 +19,9 @@ pub trait Source {
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError>;
 }
 
+/// Takes a series' place in its selection, the timestamps (ms) and as many values, oldest first.
+pub type Each<'f> = &'f mut dyn FnMut(usize, &[Timestamp], &[f64]);
+
 /// Selected series, by their place in the selection.
 pub trait SeriesSet {
     /// How many.
@@ -31,11 +34,17 @@ pub trait SeriesSet {
     /// The labels of the `i`-th series, `i < len()`.
     fn labels(&self, i: usize) -> &Labels;
 
-    /// Appends the samples with `min_t <= t <= max_t`, oldest first, staleness markers too.
-    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>);
+    /// Gives every series' samples with `min_t <= t <= max_t`, staleness markers too.
+    fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>);
 
-    /// The newest sample with `min_t <= t <= max_t`, a staleness marker too.
+    /// The newest sample of the `i`-th series with `min_t <= t <= max_t`, a staleness marker too.
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample>;
+}
+
+/// Series of the storage.
+struct Stored<'a> {
+    storage: &'a Storage,
+    handles: Vec<SeriesHandle>,
 }
 
 impl Source for Storage {
@@ -45,24 +54,25 @@ impl Source for Storage {
         min_t: Timestamp,
         max_t: Timestamp,
     ) -> Result<Box<dyn SeriesSet + '_>, EvalError> {
-        Ok(Box::new(Self::select(self, matchers, min_t, max_t)))
+        let handles = Self::select(self, matchers, min_t, max_t);
+        Ok(Box::new(Stored { storage: self, handles }))
     }
 }
 
-impl SeriesSet for Vec<SeriesHandle> {
+impl SeriesSet for Stored<'_> {
     fn len(&self) -> usize {
-        Self::len(self)
+        self.handles.len()
     }
 
     fn labels(&self, i: usize) -> &Labels {
-        &self[i].labels
+        &self.handles[i].labels
     }
 
-    fn read(&self, i: usize, min_t: Timestamp, max_t: Timestamp, out: &mut Vec<Sample>) {
-        self[i].read(min_t, max_t, out);
+    fn read(&self, min_t: Timestamp, max_t: Timestamp, each: Each<'_>) {
+        self.storage.read_many(&self.handles, min_t, max_t, each);
     }
 
     fn last(&self, i: usize, min_t: Timestamp, max_t: Timestamp) -> Option<Sample> {
-        self[i].last(min_t, max_t)
+        self.handles[i].last(min_t, max_t)
     }
 }

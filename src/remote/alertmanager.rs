@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::model::{Alert, Labels, Timestamp};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
-use crate::scrape::relabel::{RelabelRule, relabel_builder};
+use crate::scrape::relabel::{RelabelRule, relabel};
+use crate::telemetry::LabelValue;
 
 use super::config::AlertingConfig;
 
@@ -31,7 +32,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
-    alertmanager: String,
+    alertmanager: LabelValue,
 }
 
 /// Counters of what was sent, by Alertmanager.
@@ -49,7 +50,11 @@ impl SenderMetrics {
         let (sent, errors, dropped) = (m.sent.clone(), m.errors.clone(), m.dropped.clone());
         registry.register("sideband_notifications_sent", "Alerts sent to an Alertmanager", sent);
         registry.register("sideband_notifications_errors", "Requests to an Alertmanager that failed", errors);
-        registry.register("sideband_notifications_dropped", "Alerts dropped because a queue was full", dropped);
+        registry.register(
+            "sideband_notifications_dropped",
+            "Alerts dropped because a queue was full",
+            dropped,
+        );
         m
     }
 }
@@ -67,7 +72,7 @@ struct Peer {
 pub struct AlertmanagerSender {
     peers: Vec<Arc<Peer>>,
     tasks: Vec<JoinHandle<()>>,
-    relabel: Vec<RelabelRule>,
+    rules: Vec<RelabelRule>,
     external_labels: Labels,
 }
 
@@ -96,7 +101,7 @@ impl AlertmanagerSender {
             }
         }
         let tasks = peers.iter().cloned().map(|peer| tokio::spawn(peer.run())).collect();
-        Ok(Self { peers, tasks, relabel: config.relabel_rules().map_err(NetError::Config)?, external_labels })
+        Ok(Self { peers, tasks, rules: config.relabel_rules().map_err(NetError::Config)?, external_labels })
     }
 
     /// Is there anybody to send to?
@@ -124,7 +129,7 @@ impl AlertmanagerSender {
                 labels.set(name, value);
             }
         }
-        relabel_builder(&mut labels, &self.relabel).then(|| Alert { labels: labels.build(), ..alert.clone() })
+        relabel(&labels.build(), &self.rules).map(|labels| Alert { labels, ..alert.clone() })
     }
 }
 
@@ -150,7 +155,7 @@ impl Peer {
     }
 
     fn count(&self, counter: &Family<PeerLabel, Counter>, by: usize) {
-        counter.get_or_create(&PeerLabel { alertmanager: self.url.clone() }).inc_by(by as u64);
+        counter.get_or_create(&PeerLabel { alertmanager: self.url.as_str().into() }).inc_by(by as u64);
     }
 
     async fn run(self: Arc<Self>) {

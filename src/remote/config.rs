@@ -1,6 +1,7 @@
 //! `alerting:` of the configuration.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::model::Duration;
 use crate::net::http::with_http_client_fields;
@@ -15,26 +16,63 @@ pub struct AlertingConfig {
     pub alertmanagers: Vec<AlertmanagerConfig>,
 }
 
-with_http_client_fields! {
-/// A set of Alertmanagers with the same settings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlertmanagerConfig {
-    #[serde(default = "http")]
-    scheme: String,
-    #[serde(default)]
-    path_prefix: String,
-    timeout: Option<Duration>,
-    #[serde(default)]
-    api_version: Option<String>,
-    #[serde(default)]
-    static_configs: Vec<TargetGroup>,
-    #[serde(default)]
-    relabel_configs: Option<Vec<Option<RelabelConfig>>>,
-    #[serde(default)]
-    alert_relabel_configs: Option<Vec<Option<RelabelConfig>>>,
+macro_rules! alertmanager_config {
+    ($($unbuilt:ident),* $(,)?) => {
+        with_http_client_fields! {
+            /// A set of Alertmanagers with the same settings.
+            #[derive(Debug, Clone, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct AlertmanagerConfig {
+                #[serde(default = "http")]
+                scheme: String,
+                #[serde(default)]
+                path_prefix: String,
+                timeout: Option<Duration>,
+                #[serde(default)]
+                api_version: Option<String>,
+                #[serde(default)]
+                static_configs: Vec<TargetGroup>,
+                #[serde(default)]
+                relabel_configs: Option<Vec<Option<RelabelConfig>>>,
+                #[serde(default)]
+                alert_relabel_configs: Option<Vec<Option<RelabelConfig>>>,
+                $(#[serde(default)] $unbuilt: Option<IgnoredAny>,)*
+            }
+        }
+
+        impl AlertmanagerConfig {
+            /// The first key in use that Prometheus has and sideband has not yet.
+            fn unbuilt(&self) -> Option<&'static str> {
+                $(if self.$unbuilt.is_some() {
+                    return Some(stringify!($unbuilt));
+                })*
+                None
+            }
+        }
+    };
 }
-}
+
+alertmanager_config!(
+    azure_sd_configs,
+    consul_sd_configs,
+    digitalocean_sd_configs,
+    dns_sd_configs,
+    docker_sd_configs,
+    dockerswarm_sd_configs,
+    ec2_sd_configs,
+    eureka_sd_configs,
+    file_sd_configs,
+    gce_sd_configs,
+    hetzner_sd_configs,
+    http_sd_configs,
+    kubernetes_sd_configs,
+    marathon_sd_configs,
+    nerve_sd_configs,
+    openstack_sd_configs,
+    serverset_sd_configs,
+    triton_sd_configs,
+    sigv4,
+);
 
 impl AlertingConfig {
     /// The rules that every alert passes before it is sent.
@@ -96,6 +134,9 @@ impl AlertmanagerConfig {
         }
         if self.alert_relabel_configs.iter().flatten().next().is_some() {
             return Err("alert_relabel_configs of a single Alertmanager is not built yet".to_owned());
+        }
+        if let Some(key) = self.unbuilt() {
+            return Err(format!("{key} of alertmanagers is not built yet"));
         }
         self.static_configs.iter().try_for_each(TargetGroup::validate)?;
         self.http_client().validate()

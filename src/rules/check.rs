@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::model::Labels;
+use crate::promql::{Extension, NodeKind};
 use crate::sigma::Action;
 
 use super::file::{RuleFile, RuleKind, RuleSpec};
@@ -18,6 +19,8 @@ pub enum Lint {
     PageWithoutSummary,
     /// A rule that pages does not say what to do.
     PageWithoutRunbook,
+    /// Something that Prometheus takes only with a feature flag.
+    Experimental,
 }
 
 impl Lint {
@@ -27,6 +30,7 @@ impl Lint {
             Self::DuplicateRules => "duplicate-rules",
             Self::PageWithoutSummary => "page-without-summary",
             Self::PageWithoutRunbook => "page-without-runbook",
+            Self::Experimental => "experimental",
         }
     }
 }
@@ -93,6 +97,83 @@ pub fn duplicates(file: &RuleFile) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Experimental parts of the query language, by the name of Prometheus's feature flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// Functions and aggregations that may still change.
+    ExperimentalFunctions,
+    /// `anchored` and `smoothed`.
+    ExtendedRangeSelectors,
+    /// `fill`, `fill_left`, `fill_right`.
+    BinopFillModifiers,
+}
+
+impl Feature {
+    /// As it is written behind `--enable-feature=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExperimentalFunctions => "promql-experimental-functions",
+            Self::ExtendedRangeSelectors => "promql-extended-range-selectors",
+            Self::BinopFillModifiers => "promql-binop-fill-modifiers",
+        }
+    }
+}
+
+/// Functions and aggregations that Prometheus calls experimental.
+const EXPERIMENTAL: [&str; 18] = [
+    "double_exponential_smoothing",
+    "end",
+    "first_over_time",
+    "histogram_quantiles",
+    "info",
+    "mad_over_time",
+    "max_of",
+    "min_of",
+    "range",
+    "sort_by_label",
+    "sort_by_label_desc",
+    "start",
+    "start_timestamp",
+    "step",
+    "ts_of_first_over_time",
+    "ts_of_last_over_time",
+    "ts_of_max_over_time",
+    "ts_of_min_over_time",
+];
+
+/// The experimental parts that a rule file needs: each feature with the first rule that uses it. Prometheus
+/// refuses them unless the feature is enabled.
+pub fn experimental(file: &RuleFile) -> Vec<(Feature, Finding)> {
+    let mut found: Vec<(Feature, Finding)> = Vec::new();
+    for (group, rule) in file.groups.iter().flat_map(|g| g.rules.iter().map(move |r| (g, r))) {
+        rule.expr.root().visit(&mut |node| {
+            let feature = match &node.kind {
+                NodeKind::Call(c) if EXPERIMENTAL.contains(&c.function.name) => {
+                    Feature::ExperimentalFunctions
+                }
+                NodeKind::Aggregate(a) if matches!(a.op.name(), "limitk" | "limit_ratio") => {
+                    Feature::ExperimentalFunctions
+                }
+                NodeKind::Selector(s) if s.extension != Extension::None => Feature::ExtendedRangeSelectors,
+                NodeKind::Binary(b)
+                    if b.matching
+                        .as_ref()
+                        .is_some_and(|m| m.fill_left.is_some() || m.fill_right.is_some()) =>
+                {
+                    Feature::BinopFillModifiers
+                }
+                _ => return,
+            };
+            if found.iter().all(|(f, _)| *f != feature) {
+                let message = format!("{} needs the feature {}", rule.name, feature.as_str());
+                let (file, line, column) = (group.file.clone(), rule.line, rule.column);
+                found.push((feature, Finding { file, line, column, lint: Lint::Experimental, message }));
+            }
+        });
+    }
+    found
 }
 
 /// Everything unwise in a file.

@@ -5,18 +5,28 @@
 
 mod alerting;
 mod alerts;
+mod baselines;
 pub mod check;
 mod context;
 mod expand;
 pub mod file;
 mod group;
+mod manager;
+mod metrics;
 mod pages;
 mod recording;
 mod restore;
+pub mod schedule;
 mod sigma_rule;
+pub mod unittest;
+mod view;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
+pub use baselines::BaselineError;
 pub use context::{Context, RESEND_DELAY_MS, Settings};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
+pub use manager::{Feedback, Loaded, Manager, Parts};
+pub use metrics::RuleMetrics;
 pub use pages::{PageHistory, PageRecord};
 pub use sigma_rule::{Series, SigmaState};
+pub use view::{AlertView, BandView, GroupView, RuleFilter, RuleType, RuleView, SeriesView};

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::model::{Labels, METRIC_NAME, Timestamp, format_float, is_stale_nan};
+use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp, format_float, is_stale_nan};
 use crate::promql::{Value as QueryValue, VectorSample};
 use crate::sigma::{Action, Detector, Evaluation, Judgement, Phase, Record, SeriesState};
+use crate::storage::Storage;
 use crate::template::Value;
 
 use super::alerting::{At, DUPLICATE};
@@ -21,6 +22,26 @@ const MAX_SERIES: usize = 10_000;
 const FORGET_MS: i64 = 3_600_000;
 /// The most points that a baseline learns from history.
 const WARM_POINTS: i64 = 2_000;
+
+/// The series that sigma rules record, and what they say.
+const RECORDED: [(&str, &str); 5] = [
+    (
+        "sideband_sigma_zscore",
+        "Distance of the value from the centre of its baseline, in standard deviations",
+    ),
+    ("sideband_sigma_center", "Centre of the baseline, in the unit of the rule's expression"),
+    ("sideband_sigma_stddev", "Standard deviation of the baseline, in the unit of the rule's expression"),
+    ("sideband_sigma_ready", "Whether the baseline knows enough to judge"),
+    ("sideband_sigma_frozen", "Whether the baseline has stopped learning because a band fires"),
+];
+
+/// Tells the storage what the recorded series are.
+pub(super) fn describe_series(storage: &Storage) {
+    for (name, help) in RECORDED {
+        let metadata = MetricMetadata { kind: MetricType::Gauge, help: help.to_owned(), unit: String::new() };
+        storage.set_metadata(name, metadata);
+    }
+}
 
 /// Everything that a sigma rule remembers.
 #[derive(Debug, Default)]

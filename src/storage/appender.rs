@@ -55,14 +55,14 @@ impl Batch {
         *self = fresh;
     }
 
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.t = None;
         self.ids.clear();
         self.values.clear();
         self.others.clear();
     }
 
-    fn series(&self) -> impl Iterator<Item = u32> {
+    pub fn series(&self) -> impl Iterator<Item = u32> {
         self.ids.iter().copied().chain(self.others.iter().map(|(id, _)| *id))
     }
 }
@@ -161,7 +161,13 @@ impl<'a> Appender<'a> {
         let shared = &self.storage.0;
         self.batch.regroup(t);
         if !self.batch.is_empty() {
+            // Held until the batch is applied, so that what finished segments hold is in memory.
+            let mut logs = shared.disk.as_ref().map(|disk| (disk, disk.logs()));
+            if let Some((disk, logs)) = &mut logs {
+                disk.log_batch(logs, self.source, &self.batch);
+            }
             let taken = shared.write().apply(self.source, &self.batch);
+            drop(logs);
             shared.metrics().samples_appended.inc_by(taken);
         }
         self.batch.clear();

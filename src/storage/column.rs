@@ -25,10 +25,6 @@ impl Column {
         self.base.saturating_add(i64::from(self.offsets.get(row).copied().unwrap_or(u32::MAX)))
     }
 
-    pub fn first(&self) -> Option<Timestamp> {
-        (!self.offsets.is_empty()).then_some(self.base)
-    }
-
     pub fn last(&self) -> Option<Timestamp> {
         Some(self.base + i64::from(*self.offsets.last()?))
     }
@@ -65,7 +61,7 @@ impl Column {
 
     /// The rows of `start..start + count` with `min <= t <= max`, counted from `start`.
     pub fn rows(&self, start: usize, count: usize, min: Timestamp, max: Timestamp) -> (usize, usize) {
-        let Some(rows) = self.offsets.get(start..start + count) else { return (0, 0) };
+        let Some(rows) = self.offsets.get(start..start.saturating_add(count)) else { return (0, 0) };
         // Differences of any two timestamps fit i128; saturating keeps the order, which is all that counts.
         let (low, high) = (min.saturating_sub(self.base), max.saturating_sub(self.base));
         let to = match rows.last() {
@@ -154,6 +150,13 @@ impl Columns {
             slot.column = Column::default();
             self.free.push(id);
         }
+    }
+
+    /// Is it the open column of the source, with no row since `t`?
+    pub fn is_idle(&self, id: u32, source: SourceId, t: Timestamp) -> bool {
+        self.slots
+            .get(id as usize)
+            .is_some_and(|s| s.open && s.source == source && s.column.last().is_none_or(|last| last < t))
     }
 
     /// The open columns whose newest row is older than `t`, with their sources.

@@ -9,8 +9,10 @@ use crate::model::{Clock, Labels, Matcher, MetricMetadata, Sample, Timestamp};
 
 use super::appender::Batch;
 use super::column::Columns;
+use super::disk::Disk;
 use super::index::Index;
 use super::last_times::LastTimes;
+use super::recover::recover;
 use super::series::{Row, Series};
 use super::table::Table;
 use super::{Appender, SeriesHandle, StorageError, StorageMetrics, StorageOptions};
@@ -19,6 +21,9 @@ use super::{Appender, SeriesHandle, StorageError, StorageMetrics, StorageOptions
 const COMMIT_QUEUE: usize = 1024;
 /// Metric families whose metadata is kept.
 const MAX_METADATA: usize = 65_536;
+
+/// The source of series that nobody has appended to since the start.
+pub(super) const NO_SOURCE: SourceId = SourceId(u32::MAX);
 
 /// Number of a series, never used again within a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +71,9 @@ pub(super) struct Shared {
     pub batches: Mutex<Vec<Batch>>,
     pub options: StorageOptions,
     pub clock: Option<Arc<dyn Clock>>,
+    pub disk: Option<Disk>,
+    /// Held by the one maintenance that runs: series that the last one found without samples.
+    pub maintenance: Mutex<Vec<u32>>,
 }
 
 /// What is behind the one lock.
@@ -87,7 +95,7 @@ impl Storage {
             memory_limit: usize::MAX,
             ..StorageOptions::default()
         };
-        Self::new(options, None)
+        Self::new(options, None, Head::default(), LastTimes::default(), None)
     }
 
     /// Opens a storage.
@@ -96,18 +104,31 @@ impl Storage {
     /// The directory cannot be made, read or locked. Damaged files in it are no error: what can be read
     /// is, and the log names the others.
     pub fn open(options: StorageOptions, clock: Arc<dyn Clock>) -> Result<Self, StorageError> {
-        Ok(Self::new(options, Some(clock)))
+        let (mut head, last_times) = (Head::default(), LastTimes::default());
+        let disk = match &options.path {
+            Some(path) => Some(recover(path, &mut head, &last_times, &options.metrics)?),
+            None => None,
+        };
+        Ok(Self::new(options, Some(clock), head, last_times, disk))
     }
 
-    fn new(options: StorageOptions, clock: Option<Arc<dyn Clock>>) -> Self {
+    fn new(
+        options: StorageOptions,
+        clock: Option<Arc<dyn Clock>>,
+        head: Head,
+        last_times: LastTimes,
+        disk: Option<Disk>,
+    ) -> Self {
         Self(Arc::new(Shared {
-            head: RwLock::default(),
-            last_times: LastTimes::default(),
+            head: RwLock::new(head),
+            last_times,
             commits: broadcast::channel(COMMIT_QUEUE).0,
             metadata: RwLock::default(),
             batches: Mutex::default(),
             options,
             clock,
+            disk,
+            maintenance: Mutex::default(),
         }))
     }
 
@@ -132,7 +153,8 @@ impl Storage {
     pub fn sources(&self, matchers: &[Matcher]) -> BTreeSet<SourceId> {
         let head = self.0.read();
         let ids = head.index.select(matchers, &head.table);
-        ids.iter().filter_map(|id| Some(head.table.get(*id)?.source)).collect()
+        let sources = ids.iter().filter_map(|id| Some(head.table.get(*id)?.source));
+        sources.filter(|source| *source != NO_SOURCE).collect()
     }
 
     /// Announcements of commits from now on. A slow reader loses the oldest and is told how many.
@@ -200,6 +222,9 @@ impl Shared {
         }
         let id = head.add_series(Series::new(labels.clone(), hash, source), None);
         self.last_times.add(id);
+        if let Some(disk) = &self.disk {
+            disk.series_made(id, labels);
+        }
         self.metrics().series_created.inc();
         self.metrics().series.set(head.table.len() as i64);
         Ok(SeriesId(id))
@@ -219,6 +244,16 @@ impl Head {
         let Self { table, index, .. } = self;
         index.add(id, table);
         id
+    }
+
+    /// Ends the columns of all sources: whoever had their numbers is not who has them now.
+    pub fn forget_sources(&mut self) {
+        for (_, column) in std::mem::take(&mut self.sources) {
+            self.columns.close(column);
+        }
+        for (_, series) in self.table.iter_mut() {
+            series.source = NO_SOURCE;
+        }
     }
 
     /// Takes a batch in. Says how many samples were taken.

@@ -78,8 +78,8 @@ pub(super) struct Series {
     pub first_t: Timestamp,
     /// The newest sample; its time is `i64::MIN` before the first.
     pub last: Sample,
-    /// Seen without any sample by the last maintenance: goes at the next one.
-    pub empty_before: bool,
+    /// No sample in a file is newer; `i64::MIN` when there is none.
+    pub disk_until: Timestamp,
 }
 
 impl Series {
@@ -92,13 +92,19 @@ impl Series {
             open: Chunk::empty(),
             first_t: i64::MAX,
             last: Sample { t: i64::MIN, v: 0.0 },
-            empty_before: false,
+            disk_until: i64::MIN,
         }
     }
 
     /// May it have samples in the window?
     pub fn overlaps(&self, min: Timestamp, max: Timestamp) -> bool {
-        self.last.t >= min && self.first_t <= max && self.last.t > i64::MIN
+        let newest = self.newest();
+        newest >= min && self.first_t <= max && newest > i64::MIN
+    }
+
+    /// No sample, in memory or in a file, is newer.
+    pub fn newest(&self) -> Timestamp {
+        self.last.t.max(self.disk_until)
     }
 
     /// The chunks in memory, oldest first.

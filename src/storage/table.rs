@@ -79,6 +79,14 @@ impl<T> Table<T> {
         self.iter_from(0)
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        self.pages.iter_mut().enumerate().flat_map(|(p, page)| {
+            page.iter_mut()
+                .enumerate()
+                .filter_map(move |(i, row)| Some(((p * PAGE + i) as u32, row.as_mut()?)))
+        })
+    }
+
     /// The rows from a number on.
     pub fn iter_from(&self, id: u32) -> impl Iterator<Item = (u32, &T)> {
         let first = id as usize / PAGE;

@@ -1,1 +1,7 @@
-//! (in work)
+//! From alerts to people, with simulated time, receivers and disk.
+
+mod escalation;
+mod groups;
+mod model;
+mod pager;
+mod world;

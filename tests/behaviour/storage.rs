@@ -1,11 +1,14 @@
 //! Storage through its public surface.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use sideband::model::{Labels, ManualClock, MatchOp, Matcher, MetricMetadata, MetricType, Sample, stale_nan};
-use sideband::storage::{AppendError, Commit, SourceId, Storage, StorageOptions};
+use sideband::storage::{AppendError, Commit, SeriesId, SourceId, Storage, StorageOptions};
+
+mod files;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -41,6 +44,18 @@ fn dump(storage: &Storage) -> BTreeMap<String, Vec<(i64, u64)>> {
         out.iter().map(|s| (s.t, s.v.to_bits())).collect()
     };
     series.iter().map(|s| (s.labels.to_string(), read(s))).collect()
+}
+
+/// Are two dumps the same? Shows where they begin to differ.
+#[track_caller]
+fn assert_same(got: &BTreeMap<String, Vec<(i64, u64)>>, want: &BTreeMap<String, Vec<(i64, u64)>>) {
+    assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>());
+    for (series, want) in want {
+        let got = &got[series];
+        let i = got.iter().zip(want).take_while(|(a, b)| a == b).count();
+        let lengths = (got.len(), want.len());
+        assert_eq!(got.get(i), want.get(i), "{series}: sample {i}, (got, want) lengths {lengths:?}");
+    }
 }
 
 #[test]
@@ -141,7 +156,7 @@ fn samples_that_do_not_fit_are_refused() {
         (b, NOW + 10 * MINUTE + 1, 1.0, Err(OutOfBounds)),
         (b, 9_223_372_036_854_775_807, 1.0, Err(OutOfBounds)),
         (b, i64::MIN, 1.0, Err(OutOfBounds)),
-        (sideband::storage::SeriesId(99_999_999), NOW, 1.0, Err(UnknownSeries)),
+        (SeriesId(99_999_999), NOW, 1.0, Err(UnknownSeries)),
     ] {
         assert_eq!(appender.append(id, t, v), want, "{id:?} {t} {v}");
     }
@@ -225,9 +240,9 @@ fn memory_forgets_what_is_too_old_and_who_ended() {
     assert!((60..=60 + 31).contains(&kept), "{kept} samples");
     // The number of the series that went is not taken any more, and a new one is handed out.
     let mut appender = storage.appender(SourceId(2));
-    let refused = appender.append(sideband::storage::SeriesId(1), now, 1.0);
+    let refused = appender.append(SeriesId(1), now, 1.0);
     assert_eq!(refused, Err(AppendError::UnknownSeries));
-    assert_eq!(appender.series(&labels("__name__=ended")).unwrap(), sideband::storage::SeriesId(2));
+    assert_eq!(appender.series(&labels("__name__=ended")).unwrap(), SeriesId(2));
 }
 
 /// One batch: which source, how far time goes, what each series gets.

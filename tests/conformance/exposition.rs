@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sideband::exposition::families::{self, Family, Metric, MetricValue};
 use sideband::exposition::{Entry, Format, Scanner};
-use sideband::model::Labels;
+use sideband::model::{Labels, MetricType};
 
 use crate::tally::Tally;
 
@@ -61,9 +62,12 @@ fn check(case: &Value) -> Result<(), String> {
     if case.get("error").is_some() {
         return refused(case["names"] == "legacy", &case["error"]);
     }
-    let wanted = case.get("expect").or_else(|| case.get("families")).ok_or("nothing expected")?;
+    let mut wanted = case.get("expect").or_else(|| case.get("families")).ok_or("nothing expected")?.clone();
+    if let (Some(families), true) = (wanted.as_array_mut(), case.get("families").is_some()) {
+        families.sort_by_key(|f| f["name"].to_string());
+    }
     let got = read(false)?;
-    if wanted == "ok" || same(&got, wanted) { Ok(()) } else { Err(format!("got {got}, expected {wanted}")) }
+    if wanted == "ok" || same(&got, &wanted) { Ok(()) } else { Err(format!("got {got}, expected {wanted}")) }
 }
 
 /// JSON has one kind of number; 1 and 1.0 are the same.
@@ -128,6 +132,72 @@ fn scan(page: &[u8], format: Format) -> Result<Vec<Value>, String> {
     Ok(out)
 }
 
-fn whole_families(_page: &[u8], _legacy: bool) -> Result<Value, String> {
-    Err("in work".into())
+fn whole_families(page: &[u8], legacy: bool) -> Result<Value, String> {
+    let parsed = families::parse(page, legacy)
+        .map_err(|e| format!("text format parsing error in line {}: {}", e.line, e.message))?;
+    let mut out: Vec<Value> = parsed.iter().map(family).collect();
+    out.sort_by_key(|f| f["name"].to_string());
+    Ok(out.into())
+}
+
+fn family(f: &Family) -> Value {
+    let kind = match f.kind {
+        MetricType::Unknown => "untyped",
+        MetricType::GaugeHistogram => "gauge_histogram",
+        kind => kind.as_str(),
+    };
+    let metrics: Vec<Value> = f.metrics.iter().map(|m| metric(kind, m)).collect();
+    let mut out = json!({"name": f.name, "type": kind, "metric": metrics});
+    if let Some(help) = &f.help {
+        out["help"] = json!(help);
+    }
+    out
+}
+
+fn metric(kind: &str, m: &Metric) -> Value {
+    let mut out = json!({});
+    if !m.labels.is_empty() {
+        let pairs = m.labels.iter().map(|(n, v)| json!({"name": n, "value": v}));
+        out["label"] = pairs.collect::<Vec<_>>().into();
+    }
+    if let Some(t) = m.timestamp {
+        out["timestampMs"] = json!(t);
+    }
+    match &m.value {
+        MetricValue::Single(v) => out[kind] = json!({"value": number(*v)}),
+        MetricValue::Summary { count, sum, quantiles } => {
+            let mut s = json!({});
+            set(&mut s, "sampleCount", *count);
+            set(&mut s, "sampleSum", *sum);
+            if !quantiles.is_empty() {
+                let rows =
+                    quantiles.iter().map(|(q, v)| json!({"quantile": number(*q), "value": number(*v)}));
+                s["quantile"] = rows.collect::<Vec<_>>().into();
+            }
+            out["summary"] = s;
+        }
+        MetricValue::Histogram { count, sum, buckets } => {
+            // One count that is not whole makes all of them floats.
+            let whole = count.iter().chain(buckets.iter().map(|(_, n)| n)).all(|n| n.fract() == 0.0);
+            let suffix = if whole { "" } else { "Float" };
+            let mut h = json!({});
+            set(&mut h, &format!("sampleCount{suffix}"), *count);
+            set(&mut h, "sampleSum", *sum);
+            if !buckets.is_empty() {
+                let key = format!("cumulativeCount{suffix}");
+                let rows = buckets
+                    .iter()
+                    .map(|(le, n)| json!({"upperBound": number(*le), key.as_str(): number(*n)}));
+                h["bucket"] = rows.collect::<Vec<_>>().into();
+            }
+            out["histogram"] = h;
+        }
+    }
+    out
+}
+
+fn set(out: &mut Value, key: &str, value: Option<f64>) {
+    if let Some(v) = value {
+        out[key] = number(v);
+    }
 }

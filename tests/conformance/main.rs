@@ -4,6 +4,13 @@
 //! `tests/conformance/table.tsv`: fewer passes than there (on a corpus of the same size) is a failure.
 //! With `--update` the table is written anew, with `--verbose` every failing case is printed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 mod alert_generator;
 mod alertmanager;
 mod config;

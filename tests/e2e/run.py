@@ -202,6 +202,7 @@ def bad_targets_harm_nobody(stage):
 BOMB = gzip.compress(b"bomb 1\n" * (500_000_000 // 7), 1)
 
 PAGING = """
+acknowledge: {{key_file: ack.key}}
 route:
   receiver: tickets
   group_wait: 0s
@@ -232,6 +233,7 @@ def paging_stage(stage, timeout):
     inbox = Inbox()
     target = text_target("queue_depth 0\n")
     stage.file("sideband/rules.yml", RULE.format(threshold=10))
+    stage.file("sideband/ack.key", "0123456789abcdef0123456789abcdef")
     stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=timeout))
     config = GLOBAL + "rule_files: [rules.yml]\npaging_file: paging.yml\nscrape_configs:\n" + job("q", target.address) + NO_HOST
     port = free_port()
@@ -245,7 +247,7 @@ def pages(inbox):
 
 
 def incidents(url, state="all"):
-    return json.loads(http(f"{url}/api/v1/incidents?state={state}"))["data"]
+    return json.loads(http(f"{url}/api/v1/incidents?state={state}"))["data"]["incidents"]
 
 
 def unacknowledged_goes_to_the_backup_and_acknowledged_does_not(stage):

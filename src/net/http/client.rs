@@ -275,10 +275,8 @@ impl HttpClient {
                 }
             }
         }
-        if through_proxy {
-            if let Some(value) = &self.0.proxy_credentials {
-                put(header::PROXY_AUTHORIZATION, value)?;
-            }
+        if let (Some(value), true) = (&self.0.proxy_credentials, through_proxy) {
+            put(header::PROXY_AUTHORIZATION, value)?;
         }
         if !headers.contains_key(header::USER_AGENT) {
             let agent = HeaderValue::from_static(concat!("sideband/", env!("CARGO_PKG_VERSION")));

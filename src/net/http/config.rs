@@ -181,6 +181,14 @@ const RESERVED_HEADERS: &[&str] = &[
 ];
 
 impl HttpClientConfig {
+    /// The files that are read when a request is made, as they are written.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let basic = self.basic_auth.iter().flat_map(|b| [&b.username_file, &b.password_file]);
+        let tls = self.tls_config.iter().flat_map(|t| [&t.ca_file, &t.cert_file, &t.key_file]);
+        let authorization = self.authorization.iter().map(|a| &a.credentials_file);
+        basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned().collect()
+    }
+
     /// Checks what the types alone don't: keys that exclude each other, and keys that are not built.
     ///
     /// # Errors
@@ -300,14 +308,12 @@ impl TlsConfig {
                 "exactly one of cert or cert_file must be configured when a client key is configured".into(),
             );
         }
-        if let (Some(min), Some(max)) = (self.min_version, self.max_version) {
-            if max < min {
-                return Err(
-                    "tls_config.max_version must be greater than or equal to tls_config.min_version \
-                            if both are specified"
-                        .into(),
-                );
-            }
+        if let (Some(min), Some(max)) = (self.min_version, self.max_version)
+            && max < min
+        {
+            return Err("tls_config.max_version must be greater than or equal to tls_config.min_version \
+                        if both are specified"
+                .into());
         }
         if self.max_version.is_some_and(|v| v < TlsVersion::Tls12) {
             return Err("tls_config.max_version: TLS 1.0 and 1.1 are not spoken".into());

@@ -12,12 +12,15 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::{NetError, TlsConfig, TlsVersion};
 
+/// The times of the files and what was made of them.
+type Built = (Vec<Option<SystemTime>>, Arc<ClientConfig>);
+
 /// Makes rustls' configuration from ours, and anew when one of the files has changed.
 #[derive(Debug)]
 pub(super) struct TlsSource {
     config: TlsConfig,
     base_dir: PathBuf,
-    built: Mutex<Option<(Vec<Option<SystemTime>>, Arc<ClientConfig>)>>,
+    built: Mutex<Option<Built>>,
 }
 
 impl TlsSource {

@@ -71,7 +71,6 @@ pub enum IntegrationConfig {
     Msteams(Box<MsteamsConfig>),
     Msteamsv2(Box<Msteamsv2Config>),
     Alertmanager(Box<AlertmanagerConfig>),
-    Email(Box<EmailConfig>),
     /// Understood, but there is no sender; why, and what to use instead.
     CannotSend(String),
 }
@@ -202,12 +201,10 @@ impl Check<'_> {
             unsendable: Vec::new(),
         };
         config.unsendable = unsendable(self.path, &config);
-        if !config.policies.is_empty()
-            && (config.acknowledge.external_url.is_none() || config.acknowledge.key_file.is_none())
-        {
+        if !config.policies.is_empty() && config.acknowledge.key_file.is_none() {
             self.warnings.push(FileError::whole(
                 self.path,
-                "pages carry no link to acknowledge them: set acknowledge.external_url and acknowledge.key_file \
+                "pages carry no link to acknowledge them: set acknowledge.key_file \
                  (the API can still be used)",
             ));
         }
@@ -335,10 +332,11 @@ impl Check<'_> {
             )*};
         }
         sendable! {
-            alertmanager_configs Alertmanager, discord_configs Discord, email_configs Email, msteams_configs Msteams,
+            alertmanager_configs Alertmanager, discord_configs Discord, msteams_configs Msteams,
             msteamsv2_configs Msteamsv2, pagerduty_configs Pagerduty, slack_configs Slack, webhook_configs Webhook,
         }
         cannot_send! {
+            email_configs "webhook_configs to a mail gateway, or alertmanager_configs to an Alertmanager",
             incidentio_configs "webhook_configs with incident.io's Alertmanager endpoint",
             jira_configs "alertmanager_configs to an Alertmanager that has it",
             mattermost_configs "slack_configs with Mattermost's incoming webhook",
@@ -526,10 +524,7 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
                 proxy_url: global.proxy_url.clone(),
                 no_proxy: own.no_proxy.clone().or_else(|| global.no_proxy.clone()),
                 proxy_from_environment: global.proxy_from_environment,
-                proxy_connect_header: own
-                    .proxy_connect_header
-                    .clone()
-                    .or_else(|| global.proxy_connect_header.clone()),
+                proxy_connect_header: own.proxy_connect_header.or(global.proxy_connect_header),
                 ..own.clone()
             }
         }

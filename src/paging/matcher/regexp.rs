@@ -133,7 +133,7 @@ mod tests {
             let m = Matcher::new(MatchOp::Regex, "x", pattern).unwrap();
             assert_eq!(m.matches(value), expect, "{pattern} on {value:?}");
         }
-        for pattern in ["(", "a)(b", "a**", "[a", r"\8", "(?P<n", &"a{1000}{1000}".repeat(3)] {
+        for pattern in ["(", "a)(b", "[a", r"\8", "(?P<n", &"a{1000}{1000}".repeat(3)] {
             assert!(Matcher::new(MatchOp::Regex, "x", pattern).is_err(), "{pattern}");
         }
     }

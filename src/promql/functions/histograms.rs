@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::FunctionId as F;
-use crate::model::{Labels, format_float_go, parse_float};
+use crate::model::{Labels, format_float_exposition, format_float_go, parse_float};
 use crate::promql::ast::Call;
 use crate::promql::error::EvalError;
 use crate::promql::eval::Evaluator;
@@ -186,6 +186,12 @@ fn one(
     out.push(labels, &cells);
 }
 
+/// A float as OpenMetrics writes it in labels: whole numbers as `1.0`.
+fn with_point(v: f64) -> String {
+    let text = format_float_exposition(v);
+    if v.is_finite() && !text.contains(['.', 'e']) { text + ".0" } else { text }
+}
+
 /// One row for each value that the quantile takes over the steps.
 fn each_quantile(
     table: &Table,
@@ -199,7 +205,7 @@ fn each_quantile(
     values.sort_by(f64::total_cmp);
     values.dedup_by(|a, b| a.to_bits() == b.to_bits());
     for value in values {
-        let labels = h.labels.labels.to_builder().set(label, &format_float_go(value)).build();
+        let labels = h.labels.labels.to_builder().set(label, &with_point(value)).build();
         let labels = RowLabels { labels, drop_name: h.labels.drop_name };
         one(table, h, labels, out, note, |k, b| {
             if q.at(k).to_bits() == value.to_bits() {

@@ -3,72 +3,123 @@
 use super::FunctionId as F;
 use crate::model::Sample;
 use crate::promql::ast::Extension;
-use crate::promql::range::{Window, Windows};
+use crate::promql::range::{Bounds, Points, Window, Windows};
 use crate::promql::table::ABSENT;
 
-/// `rate`, `increase` and `delta` at every step, extrapolated to the edges of the windows.
-///
-/// The places where the counter was reset are found once a series, so that a window costs the same
-/// however many samples it has.
-pub fn extrapolated(
-    id: F,
-    all: &[Sample],
-    windows: &Windows,
-    resets: &mut Vec<(usize, f64)>,
-    cells: &mut [f64],
-) {
-    let is_counter = id != F::Delta;
-    resets.clear();
-    if is_counter {
-        for (i, pair) in all.windows(2).enumerate() {
-            if pair[1].v < pair[0].v {
-                resets.push((i + 1, pair[0].v));
-            }
-        }
-    }
-    let seconds = windows.range as f64 / 1000.0;
-    for (cell, window) in cells.iter_mut().zip(windows.iter(all)) {
-        *cell = one(&window, is_counter, resets);
-        if id == F::Rate && crate::promql::table::present(*cell) {
-            *cell /= seconds;
-        }
-    }
+/// What `rate`, `increase` and `delta` need of a window besides its values. It hangs on the timestamps
+/// only, which the series of one scrape share.
+#[derive(Debug, Clone, Copy)]
+struct Extrapolation {
+    first: u32,
+    /// Equal to `first` when there are fewer than two samples.
+    last: u32,
+    /// From the first to the last sample, s.
+    sampled: f64,
+    /// How far the series is taken to reach beyond its samples, s.
+    to_start: f64,
+    to_end: f64,
+    /// What the difference is multiplied by when the counter could have begun that long ago.
+    factor: f64,
 }
 
-#[inline]
-fn one(w: &Window<'_>, is_counter: bool, resets: &[(usize, f64)]) -> f64 {
-    let [first, .., last] = w.samples else { return ABSENT };
-    let mut result = last.v - first.v;
-    if !resets.is_empty() {
-        let to = w.from + w.samples.len();
-        let at = resets.partition_point(|(i, _)| *i <= w.from);
-        for (_, before) in resets[at..].iter().take_while(|(i, _)| *i < to) {
-            result += before;
+/// `rate`, `increase` and `delta` at every step, extrapolated to the edges of the windows. A window
+/// costs the same however many samples it has.
+#[derive(Debug)]
+pub struct Rates {
+    id: F,
+    seconds: f64,
+    windows: Vec<Extrapolation>,
+    /// Before which samples the counter was reset, and its value before that.
+    resets: Vec<(u32, f64)>,
+}
+
+impl Rates {
+    pub fn new(id: F) -> Self {
+        Self { id, seconds: 0.0, windows: Vec::new(), resets: Vec::new() }
+    }
+
+    /// Fits to new timestamps.
+    pub fn fit(&mut self, t: &[i64], bounds: &Bounds, windows: &Windows) {
+        self.seconds = windows.range as f64 / 1000.0;
+        self.windows.clear();
+        for (i, &(from, to)) in bounds.ends.iter().enumerate() {
+            let end = windows.ends.at(i);
+            let mut e = Extrapolation {
+                first: from,
+                last: from,
+                sampled: 0.0,
+                to_start: 0.0,
+                to_end: 0.0,
+                factor: 0.0,
+            };
+            if to - from >= 2 {
+                let (first, last) = (t[from as usize], t[to as usize - 1]);
+                e.last = to - 1;
+                e.sampled = (last - first) as f64 / 1000.0;
+                e.to_start = (first - (end - windows.range)) as f64 / 1000.0;
+                e.to_end = (end - last) as f64 / 1000.0;
+                let between = e.sampled / f64::from(to - from - 1);
+                // Well beyond the samples' own distance the series is taken to begin or end half a
+                // distance away.
+                let threshold = between * 1.1;
+                if e.to_start >= threshold {
+                    e.to_start = between / 2.0;
+                }
+                if e.to_end >= threshold {
+                    e.to_end = between / 2.0;
+                }
+                e.factor = self.factor(&e, e.to_start);
+            }
+            self.windows.push(e);
         }
     }
-    let sampled = (last.t - first.t) as f64 / 1000.0;
-    let mut to_start = (first.t - w.start) as f64 / 1000.0;
-    let mut to_end = (w.end - last.t) as f64 / 1000.0;
-    let between = sampled / (w.samples.len() - 1) as f64;
-    // Well beyond the samples' own distance the series is taken to begin or end half a distance away.
-    let threshold = between * 1.1;
-    if to_start >= threshold {
-        to_start = between / 2.0;
+
+    fn factor(&self, e: &Extrapolation, to_start: f64) -> f64 {
+        let factor = (e.sampled + to_start + e.to_end) / e.sampled;
+        if self.id == F::Rate { factor / self.seconds } else { factor }
     }
-    if is_counter && result > 0.0 && first.v >= 0.0 {
-        // A counter is never below zero.
-        to_start = to_start.min(sampled * (first.v / result));
+
+    /// The values at every step of a series with the timestamps last fitted to.
+    pub fn of(&mut self, v: &[f64], cells: &mut [f64]) {
+        let is_counter = self.id != F::Delta;
+        self.resets.clear();
+        // Resets are rare: one quick look over all values, then a closer one.
+        if is_counter && v.windows(2).fold(false, |any, w| any | (w[1] < w[0])) {
+            let pairs = v.windows(2).enumerate().filter(|(_, w)| w[1] < w[0]);
+            self.resets.extend(pairs.map(|(i, w)| (i as u32 + 1, w[0])));
+        }
+        for (cell, e) in cells.iter_mut().zip(&self.windows) {
+            *cell = if e.first == e.last {
+                ABSENT
+            } else {
+                self.one(e, is_counter, v[e.first as usize], v[e.last as usize])
+            };
+        }
     }
-    if to_end >= threshold {
-        to_end = between / 2.0;
+
+    #[inline]
+    fn one(&self, e: &Extrapolation, is_counter: bool, first: f64, last: f64) -> f64 {
+        let mut result = last - first;
+        if !self.resets.is_empty() {
+            let at = self.resets.partition_point(|(i, _)| *i <= e.first);
+            for (_, before) in self.resets[at..].iter().take_while(|(i, _)| *i <= e.last) {
+                result += before;
+            }
+        }
+        // A counter is never below zero: it cannot have begun before it was.
+        if is_counter && result > 0.0 && first >= 0.0 && e.sampled * first < e.to_start * result {
+            return result * self.factor(e, e.sampled * (first / result));
+        }
+        result * e.factor
     }
-    result * ((sampled + to_start + to_end) / sampled)
 }
 
 /// Functions of `anchored` and `smoothed` ranges at every step. `all` reaches beyond the windows.
-pub fn extended(id: F, all: &[Sample], windows: &Windows, cells: &mut [f64]) {
+pub fn extended(id: F, all: Points<'_>, windows: &Windows, cells: &mut [f64]) {
     let seconds = windows.range as f64 / 1000.0;
-    for (cell, w) in cells.iter_mut().zip(windows.iter(all)) {
+    for (i, cell) in cells.iter_mut().enumerate() {
+        let end = windows.ends.at(i);
+        let w = Window { points: all, start: end - windows.range, end, t: windows.eval.at(i) };
         let is_counter = matches!(id, F::Rate | F::Increase);
         let Some(points) = edges(all, &w, windows, is_counter) else {
             *cell = ABSENT;
@@ -83,61 +134,61 @@ pub fn extended(id: F, all: &[Sample], windows: &Windows, cells: &mut [f64]) {
 }
 
 /// The samples of an extended window, with those at its edges made up.
-pub fn extended_samples(all: &[Sample], w: &Window<'_>, windows: &Windows) -> Vec<Sample> {
+pub fn extended_samples(all: Points<'_>, w: &Window<'_>, windows: &Windows) -> Vec<Sample> {
     let Some(points) = edges(all, w, windows, false) else { return Vec::new() };
-    let inner = points.inner.iter().filter(|x| x.t > w.start && x.t < w.end).copied();
+    let inner = points.inner.iter().filter(|x| x.t > w.start && x.t < w.end);
     let left = Sample { t: w.start, v: points.left };
     let right = Sample { t: w.end, v: points.right };
     std::iter::once(left).chain(inner).chain([right]).collect()
 }
 
-struct Points<'s> {
+struct Edges<'s> {
     left: f64,
     /// What lies between.
-    inner: &'s [Sample],
+    inner: Points<'s>,
     right: f64,
 }
 
 /// The values at a window's edges: of the last sample before (anchored), or on the line between the
 /// neighbours (smoothed).
-fn edges<'s>(all: &'s [Sample], w: &Window<'_>, windows: &Windows, is_counter: bool) -> Option<Points<'s>> {
+fn edges<'s>(all: Points<'s>, w: &Window<'_>, windows: &Windows, is_counter: bool) -> Option<Edges<'s>> {
     let smoothed = windows.extension == Extension::Smoothed;
     let lookback = windows.lookback;
     // Only what an independent look from this window could see.
-    let seen_from = all.partition_point(|x| x.t <= w.start - lookback);
-    let seen_to = all.partition_point(|x| x.t <= w.end + if smoothed { lookback } else { 0 });
-    let all = &all[seen_from..seen_to.max(seen_from)];
-    let inside = all.partition_point(|x| x.t <= w.start);
-    let upto = all.partition_point(|x| x.t <= w.end);
-    let before = inside.checked_sub(1).map(|i| all[i]);
-    let next = all.get(upto);
+    let seen_from = all.t.partition_point(|t| *t <= w.start - lookback);
+    let seen_to = all.t.partition_point(|t| *t <= w.end + if smoothed { lookback } else { 0 });
+    let all = all.part(seen_from..seen_to.max(seen_from));
+    let inside = all.t.partition_point(|t| *t <= w.start);
+    let upto = all.t.partition_point(|t| *t <= w.end);
+    let before = inside.checked_sub(1).map(|i| all.at(i));
+    let next = (upto < all.len()).then(|| all.at(upto));
     if smoothed {
         // Something at or after the end, or within, must be there to draw a line to.
         if upto == inside && next.is_none() {
             return None;
         }
-        let first = all.get(inside)?;
+        let first = (inside < all.len()).then(|| all.at(inside))?;
         let left = match before {
-            Some(b) if b.t < w.start => on_line(b, *first, w.start, is_counter),
+            Some(b) if b.t < w.start => on_line(b, first, w.start, is_counter),
             Some(b) => b.v,
             None => first.v,
         };
-        let last = upto.checked_sub(1).map(|i| all[i]);
+        let last = upto.checked_sub(1).map(|i| all.at(i));
         let right = match (last, next) {
             (Some(l), _) if l.t == w.end => l.v,
-            (Some(l), Some(n)) => on_line(l, *n, w.end, is_counter),
+            (Some(l), Some(n)) => on_line(l, n, w.end, is_counter),
             (Some(l), None) => l.v,
             (None, Some(n)) => n.v,
             (None, None) => return None,
         };
         let end = if last.is_some_and(|l| l.t == w.end) { upto - 1 } else { upto };
-        return Some(Points { left, inner: &all[inside..end.max(inside)], right });
+        return Some(Edges { left, inner: all.part(inside..end.max(inside)), right });
     }
     if upto == inside {
         return None;
     }
-    let left = before.map_or(all[inside].v, |b| b.v);
-    Some(Points { left, inner: &all[inside..upto - 1], right: all[upto - 1].v })
+    let left = before.map_or(all.v[inside], |b| b.v);
+    Some(Edges { left, inner: all.part(inside..upto - 1), right: all.v[upto - 1] })
 }
 
 /// The value at `t` on the line from `a` to `b`. A counter that was reset between them began at zero.
@@ -146,7 +197,7 @@ fn on_line(a: Sample, b: Sample, t: i64, is_counter: bool) -> f64 {
     from + (b.v - from) * (t - a.t) as f64 / (b.t - a.t) as f64
 }
 
-impl Points<'_> {
+impl Edges<'_> {
     fn values(&self) -> impl Iterator<Item = f64> {
         self.inner.iter().map(|x| x.v).chain([self.right])
     }

@@ -1,20 +1,20 @@
 //! Where a series is going: straight lines through samples, and double exponential smoothing.
 
-use crate::model::Sample;
 use crate::promql::error::EvalError;
+use crate::promql::range::Points;
 use crate::promql::sums::Sum;
 use crate::promql::table::ABSENT;
 use crate::promql::value::Column;
 
 /// Slope per second, and the value at `origin` (ms), of the line of least squares.
-fn line(samples: &[Sample], origin: i64) -> (f64, f64) {
-    let first = samples[0].v;
-    if samples.iter().all(|x| x.v == first) {
+fn line(points: Points<'_>, origin: i64) -> (f64, f64) {
+    let first = points.v[0];
+    if points.v.iter().all(|v| *v == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
-    let n = samples.len() as f64;
+    let n = points.len() as f64;
     let [mut xs, mut ys, mut xys, mut x2s] = [Sum::default(); 4];
-    for s in samples {
+    for s in points.iter() {
         let x = (s.t - origin) as f64 / 1000.0;
         xs.add(x);
         ys.add(s.v);
@@ -27,16 +27,16 @@ fn line(samples: &[Sample], origin: i64) -> (f64, f64) {
 }
 
 /// The slope per second.
-pub fn deriv(samples: &[Sample]) -> f64 {
-    if samples.len() < 2 { ABSENT } else { line(samples, samples[0].t).0 }
+pub fn deriv(points: Points<'_>) -> f64 {
+    if points.len() < 2 { ABSENT } else { line(points, points.t[0]).0 }
 }
 
 /// The value `seconds` after `now` (ms).
-pub fn predict(samples: &[Sample], now: i64, seconds: f64) -> f64 {
-    if samples.len() < 2 {
+pub fn predict(points: Points<'_>, now: i64, seconds: f64) -> f64 {
+    if points.len() < 2 {
         return ABSENT;
     }
-    let (slope, value) = line(samples, now);
+    let (slope, value) = line(points, now);
     slope * seconds + value
 }
 
@@ -56,15 +56,15 @@ pub fn check_factors(params: &[Column], steps: usize) -> Result<(), EvalError> {
 }
 
 /// Double exponential smoothing with a factor for the level and one for the trend.
-pub fn smooth(samples: &[Sample], level: f64, trend: f64) -> f64 {
-    let [first, second, ..] = samples else { return ABSENT };
-    let (mut before, mut now) = (0.0, first.v);
-    let mut slope = second.v - first.v;
-    for (i, x) in samples[1..].iter().enumerate() {
+pub fn smooth(values: &[f64], level: f64, trend: f64) -> f64 {
+    let [first, second, ..] = values else { return ABSENT };
+    let (mut before, mut now) = (0.0, *first);
+    let mut slope = second - first;
+    for (i, v) in values[1..].iter().enumerate() {
         if i > 0 {
             slope = trend * (now - before) + (1.0 - trend) * slope;
         }
-        let next = level * x.v + (1.0 - level) * (now + slope);
+        let next = level * v + (1.0 - level) * (now + slope);
         before = now;
         now = next;
     }

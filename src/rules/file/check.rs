@@ -312,14 +312,15 @@ impl Check<'_> {
         let start = &text.defined;
         let (line, column) = (line as u64, column as u64);
         let from = |n: u64| self.text.lines().nth(usize::try_from(n).unwrap_or(usize::MAX).wrapping_sub(1));
+        // The place of a block is its first line of text; the mark stands on a line above.
+        let above =
+            from(start.line().saturating_sub(1)).unwrap_or_default().trim_end().trim_end_matches(['+', '-']);
+        if above.ends_with('|') {
+            return (start.line() + line - 1, start.column() + column - 1);
+        }
         let first = from(start.line()).unwrap_or_default();
         let skip = usize::try_from(start.column()).unwrap_or(1).saturating_sub(1);
         match first.chars().nth(skip) {
-            Some('|' | '>') => {
-                let at = start.line() + line;
-                let indent = from(start.line() + 1).map_or(0, |l| l.len() - l.trim_start().len()) as u64;
-                (at, indent + column)
-            }
             Some('"' | '\'') if line == 1 => (start.line(), start.column() + column),
             _ if line == 1 => (start.line(), start.column() + column - 1),
             _ => (start.line(), start.column()),

@@ -1,0 +1,80 @@
+//! Templates of messages: the template room lent to paging, which stands beside it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::model::{Clock, Labels};
+use crate::paging::notification::{Notification, NotifiedAlert};
+use crate::paging::receivers::{DEFAULT_TEMPLATES, Render};
+use crate::template::{self, Dialect, Env, MessageAlert, MessageData, TemplateSet};
+
+/// Expands the templates of receivers, with Alertmanager's data and functions.
+pub struct MessageTemplates {
+    clock: Arc<dyn Clock>,
+    /// Named templates of the files under `templates:`.
+    files: RwLock<Arc<TemplateSet>>,
+}
+
+impl MessageTemplates {
+    /// Without named templates.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, files: RwLock::default() }
+    }
+
+    /// Reads template files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is no template; with its name and place.
+    pub fn read(paths: &[PathBuf]) -> Result<TemplateSet, String> {
+        let mut set = TemplateSet::default();
+        set.add(Dialect::Alertmanager, "default.tmpl", DEFAULT_TEMPLATES).map_err(|e| e.to_string())?;
+        for path in paths {
+            let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            set.add(Dialect::Alertmanager, &name, &text).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        Ok(set)
+    }
+
+    /// From now on these are the named templates.
+    pub fn set(&self, files: TemplateSet) {
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    }
+}
+
+impl Render for MessageTemplates {
+    fn render(
+        &self,
+        template: &str,
+        notification: &Notification,
+        external_url: &str,
+    ) -> Result<String, String> {
+        if !template.contains("{{") {
+            return Ok(template.to_owned());
+        }
+        let labels = |pairs: &std::collections::BTreeMap<String, String>| Labels::from_pairs(pairs);
+        let alert = |a: &NotifiedAlert| MessageAlert {
+            status: a.status().to_owned(),
+            labels: labels(&a.labels),
+            annotations: labels(&a.annotations),
+            starts_at: Some(a.starts_at),
+            ends_at: a.ends_at,
+            generator_url: a.generator_url.clone(),
+            fingerprint: a.fingerprint.clone(),
+        };
+        let data = MessageData {
+            receiver: notification.receiver.clone(),
+            status: notification.status().to_owned(),
+            alerts: notification.alerts.iter().map(alert).collect(),
+            group_labels: labels(&notification.group_labels),
+            common_labels: Labels::from_pairs(notification.common_labels()),
+            common_annotations: Labels::from_pairs(notification.common_annotations()),
+            external_url: external_url.to_owned(),
+            extra: Vec::new(),
+        };
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let env = Env { now: self.clock.now(), external_url, ..Env::default() };
+        template::expand(Dialect::Alertmanager, template, &data.to_value()?, Some(&files), &env)
+            .map_err(|e| e.to_string())
+    }
+}

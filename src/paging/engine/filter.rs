@@ -1,0 +1,95 @@
+//! Which alerts of a group may be spoken of now: inhibition, silences, time intervals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Engine, Now};
+use crate::model::{Alert, Fingerprint, Labels};
+use crate::paging::config::PagingConfig;
+use crate::paging::inhibit::InhibitRule;
+use crate::paging::route::Route;
+
+/// The firing sources of each inhibition, by the values that must be equal; made once for many targets.
+pub(super) struct Inhibitor<'a> {
+    rules: Vec<(&'a InhibitRule, ByValues<'a>)>,
+}
+
+/// By the values of the labels in `equal`.
+type ByValues<'a> = HashMap<Vec<Option<&'a str>>, Sources>;
+
+#[derive(Default, Clone, Copy)]
+struct Sources {
+    any: Option<Fingerprint>,
+    /// One that does not match the target's side.
+    one_sided: Option<Fingerprint>,
+}
+
+impl<'a> Inhibitor<'a> {
+    pub fn new(
+        rules: &'a [InhibitRule],
+        firing: impl Iterator<Item = (Fingerprint, &'a Labels)> + Clone,
+    ) -> Self {
+        let index = |rule: &'a InhibitRule| {
+            let mut sources = ByValues::new();
+            for (fingerprint, labels) in firing.clone().filter(|(_, l)| rule.source.matches(l)) {
+                let entry = sources.entry(equal(rule, labels)).or_default();
+                entry.any.get_or_insert(fingerprint);
+                if !rule.target.matches(labels) {
+                    entry.one_sided.get_or_insert(fingerprint);
+                }
+            }
+            sources
+        };
+        Self { rules: rules.iter().map(|rule| (rule, index(rule))).collect() }
+    }
+
+    /// The alert that mutes this one, if any.
+    pub fn muted_by(&self, target: &Labels) -> Option<Fingerprint> {
+        self.rules.iter().filter(|(rule, _)| rule.target.matches(target)).find_map(|(rule, sources)| {
+            let found = sources.get(&equal(rule, target))?;
+            if rule.source.matches(target) { found.one_sided } else { found.any }
+        })
+    }
+}
+
+fn equal<'a>(rule: &InhibitRule, labels: &'a Labels) -> Vec<Option<&'a str>> {
+    rule.equal.iter().map(|name| labels.get(name)).collect()
+}
+
+/// Is the route silent at this time by its time intervals?
+pub(super) fn time_muted(config: &PagingConfig, route: &Route, now: Now) -> bool {
+    let inside = |name: &String| {
+        config.time_intervals.get(name).is_some_and(|list| list.iter().any(|i| i.contains(now.wall)))
+    };
+    route.mute_time_intervals.iter().any(inside)
+        || (!route.active_time_intervals.is_empty() && !route.active_time_intervals.iter().any(inside))
+}
+
+impl Engine {
+    /// The alerts among these that are not muted.
+    pub(super) fn unmuted(&self, route: &Route, alerts: &[Arc<Alert>], now: Now) -> Vec<Arc<Alert>> {
+        if time_muted(&self.config, route, now) {
+            return Vec::new();
+        }
+        let firing = self
+            .alerts
+            .iter()
+            .filter(|(_, e)| !e.alert.resolved_at(now.wall))
+            .map(|(f, e)| (*f, &e.alert.labels));
+        let rules = if alerts.is_empty() { &[][..] } else { &self.config.inhibit_rules[..] };
+        let inhibitor = Inhibitor::new(rules, firing);
+        alerts
+            .iter()
+            .filter(|a| inhibitor.muted_by(&a.labels).is_none() && self.silenced_by(a, now).next().is_none())
+            .cloned()
+            .collect()
+    }
+
+    /// The silences that mute an alert now.
+    pub(super) fn silenced_by<'a>(&'a self, alert: &'a Alert, now: Now) -> impl Iterator<Item = &'a str> {
+        self.silences
+            .values()
+            .filter(move |s| s.mutes(&alert.labels, now.wall))
+            .map(|s| s.silence.id.as_str())
+    }
+}

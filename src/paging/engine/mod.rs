@@ -1,0 +1,214 @@
+//! The dispatcher as a pure state machine: alerts, answers and the time go in, ledger changes and deliveries
+//! come out. It reads no clock and does no I/O.
+//!
+//! Whoever drives it calls an input, writes [`Engine::take_changes`] to the ledger in one transaction, and only
+//! then sends what [`Engine::take_sends`] gives.
+
+mod commands;
+mod filter;
+mod groups;
+mod incidents;
+mod outbox;
+mod records;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::model::{Alert, Fingerprint, Timestamp};
+use crate::paging::config::PagingConfig;
+use crate::paging::incident::Incident;
+use crate::paging::silence::{Compiled, Silence, SilenceError};
+
+pub use commands::{AckResult, CommandError};
+pub use groups::Group;
+pub use outbox::{Delivery, Job, Outcome};
+pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
+pub use views::{AlertView, GroupView, IncidentView};
+
+/// Alerts that are held at once; more are refused and counted.
+pub const MAX_ALERTS: usize = 50_000;
+/// Resolved incidents that stay in memory; the ledger has the others.
+const RECENT_INCIDENTS: usize = 200;
+
+/// One moment on both clocks, ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Since the epoch; may jump.
+    pub wall: Timestamp,
+    /// Since boot; never jumps. All timers use it.
+    pub boot: Timestamp,
+}
+
+/// What happened, for metrics and logs; read and reset by the driver.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tallies {
+    pub alerts_received: u64,
+    pub alerts_refused: u64,
+    pub incidents_triggered: u64,
+    pub incidents_acknowledged: u64,
+    pub incidents_resolved: u64,
+    pub incidents_reopened: u64,
+    /// Escalations that ran out of steps without an acknowledgement.
+    pub exhausted: u64,
+    pub deliveries_dropped: u64,
+    pub deliveries_expired: u64,
+    /// Steps that had nobody to notify.
+    pub steps_empty: u64,
+    /// Milliseconds between a step's due time and its firing, added up, and the steps.
+    pub lateness_ms: i64,
+    pub steps_fired: u64,
+}
+
+struct AlertEntry {
+    alert: Arc<Alert>,
+    /// Groups that hold it.
+    refs: usize,
+}
+
+/// The dispatcher's whole state.
+pub struct Engine {
+    config: Arc<PagingConfig>,
+    /// Makes keys differ from those of another ledger.
+    instance: String,
+    next_id: u64,
+    alerts: HashMap<Fingerprint, AlertEntry>,
+    groups: BTreeMap<String, Group>,
+    incidents: BTreeMap<u64, Incident>,
+    outbox: BTreeMap<u64, Delivery>,
+    silences: BTreeMap<String, Compiled>,
+    dirty: BTreeSet<records::Key>,
+    /// What happened since the driver last looked.
+    pub tallies: Tallies,
+}
+
+impl Engine {
+    /// An empty dispatcher. `instance` is a short text that no other ledger has.
+    pub fn new(config: Arc<PagingConfig>, instance: impl Into<String>) -> Self {
+        Self {
+            config,
+            instance: instance.into(),
+            next_id: 1,
+            alerts: HashMap::new(),
+            groups: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            outbox: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            tallies: Tallies::default(),
+        }
+    }
+
+    pub fn config(&self) -> &Arc<PagingConfig> {
+        &self.config
+    }
+
+    /// Alerts, as their sender sees them now. What does not fit any more is counted and left out.
+    pub fn alerts(&mut self, now: Now, alerts: Vec<Alert>) {
+        self.tallies.alerts_received += alerts.len() as u64;
+        for alert in alerts {
+            self.insert(now, alert);
+        }
+        self.tick(now);
+    }
+
+    /// Does whatever is due.
+    pub fn tick(&mut self, now: Now) {
+        self.flush_groups(now);
+        self.run_incidents(now);
+        self.expire(now);
+    }
+
+    /// A new configuration. Groups that still have a route keep their timers and what was sent; incidents stay
+    /// on the policy that they began with.
+    pub fn reload(&mut self, now: Now, config: Arc<PagingConfig>) {
+        self.config = config;
+        self.regroup(now, &BTreeSet::new());
+        self.tick(now);
+    }
+
+    /// When [`tick`](Self::tick) has something to do next, ms since boot.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let groups = self.groups.values().map(|g| g.next_flush);
+        let incidents = self.incidents.values().filter(|i| i.is_open()).filter_map(Incident::next_at);
+        let rows = self.sendable().map(|d| d.next_at);
+        groups.chain(incidents).chain(rows).min()
+    }
+
+    /// Adds a silence, or changes the one with its id.
+    ///
+    /// # Errors
+    /// It makes no sense, or there are too many.
+    pub fn set_silence(&mut self, now: Now, mut silence: Silence) -> Result<(), SilenceError> {
+        let matchers = silence.compile()?;
+        if silence.ends_at <= now.wall {
+            return Err(SilenceError::Past);
+        }
+        if !self.silences.contains_key(&silence.id)
+            && self.silences.len() >= crate::paging::silence::MAX_SILENCES
+        {
+            return Err(SilenceError::TooMany);
+        }
+        silence.updated_at = now.wall;
+        self.dirty.insert(records::Key::Silence(silence.id.clone()));
+        self.silences.insert(silence.id.clone(), Compiled { silence, matchers });
+        self.tick(now);
+        Ok(())
+    }
+
+    /// Ends a silence.
+    ///
+    /// # Errors
+    /// There is none with this id.
+    pub fn expire_silence(&mut self, now: Now, id: &str) -> Result<(), SilenceError> {
+        let found = self.silences.get_mut(id).ok_or_else(|| SilenceError::NotFound(id.to_owned()))?;
+        let silence = &mut found.silence;
+        if silence.ends_at > now.wall {
+            silence.ends_at = now.wall;
+            silence.starts_at = silence.starts_at.min(now.wall);
+            silence.updated_at = now.wall;
+            self.dirty.insert(records::Key::Silence(id.to_owned()));
+        }
+        self.tick(now);
+        Ok(())
+    }
+
+    /// All silences that are still remembered.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.values().map(|c| &c.silence)
+    }
+
+    fn id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.dirty.insert(records::Key::Meta);
+        id
+    }
+
+    /// Forgets what is over.
+    fn expire(&mut self, now: Now) {
+        let old = |c: &Compiled| c.silence.ends_at + crate::paging::silence::RETENTION_MS <= now.wall;
+        let gone: Vec<String> =
+            self.silences.iter().filter(|(_, c)| old(c)).map(|(id, _)| id.clone()).collect();
+        for id in gone {
+            self.silences.remove(&id);
+            self.dirty.insert(records::Key::Silence(id));
+        }
+        let resolved = self.incidents.values().filter(|i| !i.is_open()).count();
+        if resolved > RECENT_INCIDENTS {
+            // Only out of memory: the ledger keeps them until they are too old. One that has changes which are
+            // not yet written, or that a group still refers to, stays.
+            let held: BTreeSet<u64> = self.groups.values().filter_map(|g| g.incident).collect();
+            let mut over = resolved - RECENT_INCIDENTS;
+            let dirty = &self.dirty;
+            self.incidents.retain(|id, i| {
+                let go = over > 0
+                    && !i.is_open()
+                    && !held.contains(id)
+                    && !dirty.contains(&records::Key::Incident(*id));
+                over -= usize::from(go);
+                !go
+            });
+        }
+    }
+}

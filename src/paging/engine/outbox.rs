@@ -1,0 +1,269 @@
+//! Deliveries: written down before they are sent, sent until they arrive or cannot.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::groups::{LogEntry, integration_id};
+use super::records::Key;
+use super::{Engine, Now};
+use crate::model::{Fingerprint, Timestamp};
+use crate::paging::config::Integration;
+use crate::paging::notification::{Notification, Reason};
+
+/// Rows that wait at once; the oldest of plain groups give way.
+const MAX_ROWS: usize = 20_000;
+/// The first wait after a failure, and the longest.
+const BACKOFF_MS: i64 = 1000;
+const MAX_BACKOFF_MS: i64 = 60_000;
+/// The longest that a receiver may put us off.
+const MAX_RETRY_AFTER_MS: i64 = 3_600_000;
+/// How long it is tried to say that something is over.
+const RESOLVED_EXPIRES_MS: i64 = 3_600_000;
+/// Deliveries to one receiver at the same time.
+const PER_RECEIVER: usize = 8;
+
+/// One message to one integration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivery {
+    pub id: u64,
+    /// The idempotency key: the same for every attempt, also after a crash.
+    pub key: String,
+    pub receiver: String,
+    pub kind: String,
+    pub index: usize,
+    /// Messages about one thing to one integration go one after the other.
+    pub lane: String,
+    pub group: String,
+    pub incident: Option<u64>,
+    pub round: u32,
+    pub step: usize,
+    pub notification: Arc<Notification>,
+    pub firing: BTreeSet<u64>,
+    pub resolved: BTreeSet<u64>,
+    /// Wall clock.
+    pub created_at: Timestamp,
+    #[serde(skip)]
+    pub attempts: u32,
+    /// ms since boot; at once after a restart.
+    #[serde(skip)]
+    pub next_at: Timestamp,
+    #[serde(skip)]
+    pub in_flight: bool,
+    /// It is not wanted any more, but cannot be called back.
+    #[serde(skip)]
+    pub abandoned: bool,
+    #[serde(skip)]
+    pub last_error: String,
+}
+
+/// What is to be sent now.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub id: u64,
+    pub key: String,
+    pub receiver: String,
+    pub kind: String,
+    pub index: usize,
+    /// From 1.
+    pub attempt: u32,
+    /// Of the escalation, from 0.
+    pub round: u32,
+    pub step: usize,
+    pub notification: Arc<Notification>,
+    /// When the row was written, ms by the wall clock.
+    pub created_at: Timestamp,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered,
+    /// It can be tried again, after so many ms at the earliest if the receiver said so.
+    Retry {
+        reason: String,
+        after_ms: Option<i64>,
+    },
+    /// It will never arrive.
+    Final {
+        reason: String,
+    },
+}
+
+impl Engine {
+    /// Rows that are due, at most `limit`, and never two of one lane. They count as under way until
+    /// [`delivered`](Self::delivered) is told. Call it only after the changes are in the ledger.
+    pub fn take_sends(&mut self, now: Now, limit: usize) -> Vec<Job> {
+        let due = self.sendable().filter(|d| d.next_at <= now.boot);
+        let chosen: Vec<u64> = due.take(limit).map(|d| d.id).collect();
+        let mut jobs = Vec::with_capacity(chosen.len());
+        for id in chosen {
+            let Some(d) = self.outbox.get_mut(&id) else { continue };
+            d.in_flight = true;
+            d.attempts += 1;
+            jobs.push(Job {
+                id,
+                key: d.key.clone(),
+                receiver: d.receiver.clone(),
+                kind: d.kind.clone(),
+                index: d.index,
+                attempt: d.attempts,
+                round: d.round,
+                step: d.step,
+                notification: Arc::clone(&d.notification),
+                created_at: d.created_at,
+            });
+        }
+        jobs
+    }
+
+    /// Rows that nothing but their time holds back: the first of each lane on which nothing is under way, as many
+    /// as their receivers take at once.
+    pub(super) fn sendable(&self) -> impl Iterator<Item = &Delivery> {
+        let mut busy: HashSet<&str> = HashSet::new();
+        let mut load: BTreeMap<&str, usize> = BTreeMap::new();
+        for d in self.outbox.values().filter(|d| d.in_flight) {
+            busy.insert(&d.lane);
+            *load.entry(&d.receiver).or_default() += 1;
+        }
+        self.outbox.values().filter(move |d| {
+            // Rows are in the order of their making: an earlier one goes first, also when it waits.
+            if d.in_flight || !busy.insert(&d.lane) {
+                return false;
+            }
+            let load = load.entry(&d.receiver).or_default();
+            *load += 1;
+            *load <= PER_RECEIVER
+        })
+    }
+
+    /// What became of a delivery. An unknown one is ignored.
+    pub fn delivered(&mut self, now: Now, id: u64, outcome: &Outcome) {
+        let Some(d) = self.outbox.get_mut(&id) else { return };
+        d.in_flight = false;
+        let keep = match outcome {
+            Outcome::Retry { reason, after_ms } if !d.abandoned => {
+                d.last_error.clone_from(reason);
+                d.next_at = now.boot + wait(d.id, d.attempts, *after_ms);
+                let over = d.notification.reason != Reason::Page && d.notification.status() == "resolved";
+                let expired = over && now.wall - d.created_at > RESOLVED_EXPIRES_MS;
+                self.tallies.deliveries_expired += u64::from(expired);
+                !expired
+            }
+            _ => false,
+        };
+        let row = d.clone();
+        if !keep {
+            self.outbox.remove(&id);
+            self.dirty.insert(Key::Delivery(id));
+        }
+        match row.incident {
+            Some(incident) => self.incident_outcome(now, incident, &row, outcome),
+            None => {
+                if *outcome == Outcome::Delivered
+                    && let Some(group) = self.groups.get_mut(&row.group)
+                {
+                    let lane = format!("{}/{}/{}", row.receiver, row.kind, row.index);
+                    let entry =
+                        LogEntry { at: row.notification.at, firing: row.firing, resolved: row.resolved };
+                    group.log.insert(lane, entry);
+                    self.dirty.insert(Key::Group(row.group.clone()));
+                }
+                self.settle(now, &row.group);
+            }
+        }
+        self.tick(now);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a row is made of")]
+    pub(super) fn enqueue_group(
+        &mut self,
+        now: Now,
+        group: &str,
+        receiver: &str,
+        integration: &Integration,
+        notification: Notification,
+        firing: &BTreeSet<u64>,
+        resolved: &BTreeSet<u64>,
+    ) {
+        let lane = format!("{group}\u{0}{}", integration_id(receiver, integration));
+        // What is still under way says the same, or it is out of date.
+        let older: Vec<u64> = self.outbox.values().filter(|d| d.lane == lane).map(|d| d.id).collect();
+        let latest = older.last().and_then(|id| self.outbox.get(id));
+        if latest.is_some_and(|d| d.firing == *firing && d.resolved == *resolved) {
+            return;
+        }
+        for id in older {
+            self.abandon(id);
+        }
+        let id = self.id();
+        self.push(Delivery {
+            id,
+            key: format!("{}-n{id}", self.instance),
+            receiver: receiver.to_owned(),
+            kind: integration.kind.to_owned(),
+            index: integration.index,
+            lane,
+            group: group.to_owned(),
+            incident: None,
+            round: 0,
+            step: 0,
+            notification: Arc::new(notification),
+            firing: firing.clone(),
+            resolved: resolved.clone(),
+            created_at: now.wall,
+            attempts: 0,
+            next_at: now.boot,
+            in_flight: false,
+            abandoned: false,
+            last_error: String::new(),
+        });
+    }
+
+    pub(super) fn push(&mut self, delivery: Delivery) {
+        if self.outbox.len() >= MAX_ROWS {
+            let oldest = self.outbox.values().find(|d| d.incident.is_none() && !d.in_flight).map(|d| d.id);
+            if let Some(id) = oldest {
+                self.outbox.remove(&id);
+                self.dirty.insert(Key::Delivery(id));
+                self.tallies.deliveries_dropped += 1;
+            }
+        }
+        self.dirty.insert(Key::Delivery(delivery.id));
+        self.outbox.insert(delivery.id, delivery);
+    }
+
+    /// Takes a row back; one that is under way is not tried again.
+    pub(super) fn abandon(&mut self, id: u64) {
+        let Some(d) = self.outbox.get_mut(&id) else { return };
+        if d.in_flight {
+            d.abandoned = true;
+        } else {
+            self.outbox.remove(&id);
+        }
+        self.dirty.insert(Key::Delivery(id));
+    }
+
+    /// Rows that wait or are under way, for metrics.
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// The keys of the deliveries that are written down, for tests and views.
+    pub fn pending(&self) -> impl Iterator<Item = &Delivery> {
+        self.outbox.values()
+    }
+}
+
+/// The wait before the next attempt: doubling, spread by a fifth so that many rows don't come at once, and never
+/// less than the receiver asked for.
+fn wait(id: u64, attempts: u32, after_ms: Option<i64>) -> i64 {
+    let doubled = BACKOFF_MS << attempts.saturating_sub(1).min(10);
+    let base = doubled.min(MAX_BACKOFF_MS);
+    let bytes = [id.to_le_bytes(), u64::from(attempts).to_le_bytes()].concat();
+    let text = String::from_utf8_lossy(&bytes);
+    let spread = Fingerprint::of(std::iter::once((text.as_ref(), ""))).0 % 400;
+    let jittered = base * (800 + i64::try_from(spread).unwrap_or(0)) / 1000;
+    jittered.max(after_ms.unwrap_or(0).clamp(0, MAX_RETRY_AFTER_MS))
+}

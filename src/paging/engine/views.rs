@@ -1,0 +1,253 @@
+//! What can be seen from outside.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::filter::Inhibitor;
+use super::{Engine, Now};
+use crate::model::Timestamp;
+use crate::paging::incident::{Acknowledgement, Incident, State};
+use crate::paging::notification::GoTime;
+
+/// An incident for `/api/v1/incidents`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentView {
+    pub id: String,
+    pub state: State,
+    pub severity: String,
+    pub policy: String,
+    pub group_key: String,
+    pub group_labels: BTreeMap<String, String>,
+    pub triggered_at: String,
+    pub resolved_at: Option<String>,
+    pub acknowledged: Option<AckView>,
+    /// The loop and the step that come next, from 1.
+    #[serde(rename = "loop")]
+    pub round: u32,
+    pub step: usize,
+    /// When they come.
+    pub next_step_at: Option<String>,
+    pub notified: Vec<NotifiedView>,
+    pub alerts: Vec<IncidentAlertView>,
+    pub alert_count: usize,
+    pub history: Vec<HistoryView>,
+    pub drill: bool,
+}
+
+/// Who has it in hand.
+#[derive(Debug, Clone, Serialize)]
+pub struct AckView {
+    pub by: String,
+    pub via: String,
+    pub from: String,
+    pub at: String,
+}
+
+/// Somebody who was notified.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotifiedView {
+    #[serde(rename = "loop")]
+    pub round: u32,
+    pub step: usize,
+    pub target: String,
+    pub user: Option<String>,
+    pub receiver: String,
+    pub at: String,
+}
+
+/// An alert of an incident.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IncidentAlertView {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub starts_at: String,
+    #[serde(rename = "generatorURL")]
+    pub generator_url: String,
+}
+
+/// A line of the history.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryView {
+    pub at: String,
+    pub what: String,
+}
+
+/// An alert for `/api/v2/alerts`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertView {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub starts_at: String,
+    pub ends_at: String,
+    pub updated_at: String,
+    #[serde(rename = "generatorURL")]
+    pub generator_url: String,
+    pub fingerprint: String,
+    pub receivers: Vec<NameView>,
+    pub status: AlertStatusView,
+}
+
+/// Whether an alert is muted, and by what.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlertStatusView {
+    pub state: &'static str,
+    pub silenced_by: Vec<String>,
+    pub inhibited_by: Vec<String>,
+    pub muted_by: Vec<String>,
+}
+
+/// A name in an object of its own, as the API has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct NameView {
+    pub name: String,
+}
+
+/// A group for `/api/v2/alerts/groups`.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupView {
+    pub labels: BTreeMap<String, String>,
+    pub receiver: NameView,
+    pub alerts: Vec<AlertView>,
+}
+
+fn time(t: Timestamp) -> String {
+    GoTime(Some(t)).to_string()
+}
+
+impl IncidentView {
+    /// The view of an incident. `now` turns its timers into times of day.
+    pub fn new(i: &Incident, now: Now) -> Self {
+        let ack = |a: &Acknowledgement| AckView {
+            by: a.actor.by.clone(),
+            via: a.actor.via.clone(),
+            from: a.actor.from.clone(),
+            at: time(a.at),
+        };
+        Self {
+            id: i.id.to_string(),
+            state: i.state,
+            severity: i.severity_name.clone(),
+            policy: i.policy.name.clone(),
+            group_key: i.key.clone(),
+            group_labels: i.group_labels.clone(),
+            triggered_at: time(i.triggered_at),
+            resolved_at: i.resolved_at.map(time),
+            acknowledged: i.acknowledged.as_ref().map(ack),
+            round: i.round + 1,
+            step: i.step + 1,
+            next_step_at: i.next_at().map(|t| time(t - now.boot + now.wall)),
+            notified: i
+                .notified
+                .iter()
+                .map(|n| NotifiedView {
+                    round: n.round + 1,
+                    step: n.step + 1,
+                    target: n.target.clone(),
+                    user: n.user.clone(),
+                    receiver: n.receiver.clone(),
+                    at: time(n.at),
+                })
+                .collect(),
+            alerts: i
+                .alerts
+                .iter()
+                .map(|a| IncidentAlertView {
+                    labels: a.labels.clone(),
+                    annotations: a.annotations.clone(),
+                    starts_at: time(a.starts_at),
+                    generator_url: a.generator_url.clone(),
+                })
+                .collect(),
+            alert_count: i.alert_count,
+            history: i.history.iter().map(|e| HistoryView { at: time(e.at), what: e.what.clone() }).collect(),
+            drill: i.drill,
+        }
+    }
+}
+
+impl Engine {
+    /// The incidents in memory, the newest first: all that are open, and the last that were resolved.
+    pub fn incident_views(&self, now: Now) -> Vec<IncidentView> {
+        self.incidents.values().rev().map(|i| IncidentView::new(i, now)).collect()
+    }
+
+    /// One incident, when it is in memory.
+    pub fn incident(&self, id: u64) -> Option<&Incident> {
+        self.incidents.get(&id)
+    }
+
+    /// All incidents in memory.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    /// The alerts that fire now.
+    pub fn alert_views(&self, now: Now) -> Vec<AlertView> {
+        let mut receivers: BTreeMap<_, Vec<NameView>> = BTreeMap::new();
+        for group in self.groups.values() {
+            for fingerprint in &group.alerts {
+                let names = receivers.entry(*fingerprint).or_default();
+                let name = NameView { name: group.route.receiver.clone() };
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        self.views(now, |fingerprint| receivers.remove(fingerprint).unwrap_or_default(), |_| true)
+    }
+
+    /// The groups and their alerts.
+    pub fn group_views(&self, now: Now) -> Vec<GroupView> {
+        let view = |g: &super::Group| {
+            let receiver = NameView { name: g.route.receiver.clone() };
+            let alerts =
+                self.views(now, |_| vec![receiver.clone()], |fingerprint| g.alerts.contains(fingerprint));
+            GroupView { labels: super::groups::owned(&g.labels), receiver, alerts }
+        };
+        self.groups.values().map(view).collect()
+    }
+
+    fn views(
+        &self,
+        now: Now,
+        mut receivers: impl FnMut(&crate::model::Fingerprint) -> Vec<NameView>,
+        wanted: impl Fn(&crate::model::Fingerprint) -> bool,
+    ) -> Vec<AlertView> {
+        let firing = || self.alerts.iter().filter(|(_, e)| !e.alert.resolved_at(now.wall));
+        let inhibitor =
+            Inhibitor::new(&self.config.inhibit_rules, firing().map(|(f, e)| (*f, &e.alert.labels)));
+        let mut out: Vec<AlertView> = firing()
+            .filter(|(f, _)| wanted(f))
+            .map(|(fingerprint, entry)| {
+                let a = &entry.alert;
+                let silenced_by: Vec<String> = self.silenced_by(a, now).map(str::to_owned).collect();
+                let inhibited_by: Vec<String> =
+                    inhibitor.muted_by(&a.labels).iter().map(ToString::to_string).collect();
+                let muted = !silenced_by.is_empty() || !inhibited_by.is_empty();
+                AlertView {
+                    labels: super::groups::owned(&a.labels),
+                    annotations: super::groups::owned(&a.annotations),
+                    starts_at: time(a.starts_at),
+                    ends_at: time(a.ends_at),
+                    updated_at: time(a.updated_at),
+                    generator_url: a.generator_url.clone(),
+                    fingerprint: fingerprint.to_string(),
+                    receivers: receivers(fingerprint),
+                    status: AlertStatusView {
+                        state: if muted { "suppressed" } else { "active" },
+                        silenced_by,
+                        inhibited_by,
+                        muted_by: Vec::new(),
+                    },
+                }
+            })
+            .collect();
+        out.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        out
+    }
+}

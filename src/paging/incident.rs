@@ -1,0 +1,190 @@
+//! What is known of an incident, as the ledger keeps it and the API shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Alert, Labels, Timestamp};
+use crate::paging::config::Policy;
+
+/// History entries that are kept of one incident; the oldest after the first few go.
+const MAX_HISTORY: usize = 500;
+/// Of those, how many of the beginning always stay.
+const KEEP_FIRST: usize = 50;
+
+/// Where an incident stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Somebody is to be reached.
+    Triggered,
+    /// Somebody has it in hand.
+    Acknowledged,
+    Resolved,
+}
+
+/// Who did something, and by what way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The person, as well as it is known.
+    pub by: String,
+    /// `api`, `link`, `ui`, `pagerduty`, …
+    pub via: String,
+    /// The address that it came from, when there is one.
+    pub from: String,
+}
+
+/// An acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    pub actor: Actor,
+    pub at: Timestamp,
+    /// The worst severity at that moment, and the alerts that were known.
+    pub severity: u32,
+    pub alerts: Vec<u64>,
+}
+
+/// Somebody, or something, that was notified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notified {
+    #[serde(rename = "loop")]
+    pub round: u32,
+    pub step: usize,
+    /// As the policy names it.
+    pub target: String,
+    pub user: Option<String>,
+    pub receiver: String,
+    pub automation: bool,
+    pub at: Timestamp,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub what: String,
+}
+
+/// What became of one delivery of the step that was fired last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    Pending,
+    Delivered,
+    Failed,
+}
+
+/// An alert as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub starts_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub generator_url: String,
+}
+
+fn map(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+impl From<&Alert> for AlertRecord {
+    fn from(a: &Alert) -> Self {
+        Self {
+            labels: map(&a.labels),
+            annotations: map(&a.annotations),
+            starts_at: a.starts_at,
+            ends_at: a.ends_at,
+            updated_at: a.updated_at,
+            generator_url: a.generator_url.clone(),
+        }
+    }
+}
+
+impl From<AlertRecord> for Alert {
+    fn from(r: AlertRecord) -> Self {
+        Self {
+            labels: Labels::from_pairs(r.labels),
+            annotations: Labels::from_pairs(r.annotations),
+            starts_at: r.starts_at,
+            ends_at: r.ends_at,
+            updated_at: r.updated_at,
+            generator_url: r.generator_url,
+        }
+    }
+}
+
+/// An incident: an alert group under an escalation policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    pub id: u64,
+    /// The group's key, as Alertmanager writes it.
+    pub key: String,
+    /// The group that it belongs to.
+    pub group: String,
+    pub group_labels: BTreeMap<String, String>,
+    /// The route's receiver: the name that messages carry.
+    pub receiver: String,
+    /// The policy as it was when the incident began.
+    pub policy: Policy,
+    /// How long to wait, after the last loop, before going through the steps again, ms.
+    pub repeat_interval_ms: i64,
+    pub state: State,
+    /// The worst severity so far: its rank and its word.
+    pub severity: u32,
+    pub severity_name: String,
+    pub triggered_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    pub acknowledged: Option<Acknowledgement>,
+    /// The loop (from 0) and the step that come next.
+    #[serde(rename = "loop")]
+    pub round: u32,
+    pub step: usize,
+    /// When the next step is due, ms; in the ledger by the wall clock, in memory since boot.
+    pub due: Option<Timestamp>,
+    /// The longest that `due` can be away.
+    pub due_limit_ms: i64,
+    /// The next step comes earlier than `due`, because this one did not get through.
+    pub early: Option<Timestamp>,
+    /// Links of loops before this one do not count any more.
+    pub links_from: u32,
+    /// Persons notified in this loop.
+    pub notified_in_loop: Vec<String>,
+    pub notified: Vec<Notified>,
+    /// The deliveries of the step that was fired last, by outbox row.
+    pub deliveries: BTreeMap<u64, Fate>,
+    /// Integrations that a page has arrived at.
+    pub reached: BTreeSet<String>,
+    /// Closed by a person while alerts were still firing.
+    pub closed_by_hand: bool,
+    pub drill: bool,
+    /// The alerts at the last change, at most [`MAX_ALERTS`], and how many there were.
+    pub alerts: Vec<AlertRecord>,
+    pub alert_count: usize,
+    pub history: Vec<Entry>,
+}
+
+/// Alerts that an incident keeps of its own.
+pub const MAX_ALERTS: usize = 100;
+
+impl Incident {
+    /// Adds to the history, which is bounded.
+    pub fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        if self.history.len() >= MAX_HISTORY {
+            self.history.remove(KEEP_FIRST);
+        }
+        self.history.push(Entry { at, what: what.into() });
+    }
+
+    /// When the next step comes.
+    pub fn next_at(&self) -> Option<Timestamp> {
+        match (self.due, self.early) {
+            (Some(due), Some(early)) => Some(due.min(early)),
+            (due, _) => due,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state != State::Resolved
+    }
+}

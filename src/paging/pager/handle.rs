@@ -1,0 +1,337 @@
+//! How the rest of the house speaks with paging.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::heartbeat::Heart;
+use super::worker::{Call, Input};
+use super::{PagerError, Plant};
+use crate::ledger::Ledger;
+use crate::model::{Alert, Clock, Timestamp};
+use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
+use crate::paging::config::PagingConfig;
+use crate::paging::engine::{
+    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+};
+use crate::paging::incident::Actor;
+use crate::paging::metrics::{PagingMetrics, WithReason};
+use crate::paging::notification::GoTime;
+use crate::paging::silence::{Silence, SilenceError};
+
+/// How long the end waits for the dispatcher's thread.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Paging, from outside. Clones speak to the same one.
+#[derive(Clone)]
+pub struct PagerHandle {
+    shared: Arc<Shared>,
+    plant: Arc<Plant>,
+    heart: Arc<Heart>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+pub(super) struct Shared {
+    tx: SyncSender<Input>,
+    metrics: PagingMetrics,
+    clock: Arc<dyn Clock>,
+    ledger: Ledger,
+    current: RwLock<Option<(Arc<PagingConfig>, Option<AckLinks>)>>,
+}
+
+impl Shared {
+    pub fn new(
+        tx: SyncSender<Input>,
+        metrics: PagingMetrics,
+        clock: Arc<dyn Clock>,
+        ledger: Ledger,
+    ) -> Arc<Self> {
+        Arc::new(Self { tx, metrics, clock, ledger, current: RwLock::new(None) })
+    }
+
+    pub fn configure(&self, config: &Arc<PagingConfig>, links: Option<AckLinks>) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(config), links));
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.clock.now(), boot: self.clock.boottime() }
+    }
+}
+
+/// What came of a link.
+#[derive(Debug, Clone)]
+pub struct LinkedAck {
+    pub claim: AckClaim,
+    pub result: AckResult,
+}
+
+/// Who is on call by a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnCallView {
+    pub schedule: String,
+    /// Nobody in a gap.
+    pub user: Option<String>,
+    pub until: Option<String>,
+    pub next: Option<String>,
+}
+
+impl PagerHandle {
+    pub(super) fn new(shared: Arc<Shared>, plant: Plant, heart: Heart, thread: JoinHandle<()>) -> Self {
+        Self {
+            shared,
+            plant: Arc::new(plant),
+            heart: Arc::new(heart),
+            thread: Arc::new(Mutex::new(Some(thread))),
+        }
+    }
+
+    /// Hands over alerts, and never waits. `false`: the queue is full or paging has ended, and they were dropped
+    /// (and counted); the sender repeats them anyway.
+    pub fn alerts(&self, alerts: Vec<Alert>) -> bool {
+        let n = alerts.len() as u64;
+        let reason = match self.shared.tx.try_send(Input::Alerts(alerts)) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(_)) => "queue_full",
+            Err(TrySendError::Disconnected(_)) => "ended",
+        };
+        self.shared.metrics.alerts_dropped.get_or_create(&WithReason { reason }).inc_by(n);
+        tracing::error!(alerts = n, reason, "paging does not take alerts");
+        false
+    }
+
+    /// Acknowledges an incident. When this returns, it is in the ledger.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn acknowledge(
+        &self,
+        id: u64,
+        actor: Actor,
+    ) -> Result<Result<AckResult, CommandError>, PagerError> {
+        self.call(move |engine, now| engine.acknowledge(now, id, actor, None)).await
+    }
+
+    /// What a link says, without acting on it: for showing it to a person first.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; also when links are not configured.
+    pub fn check_link(&self, token: &str) -> Result<AckClaim, LinkError> {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        let links = current.as_ref().and_then(|(_, links)| links.as_ref()).ok_or(LinkError::Malformed)?;
+        links.verify(token, self.shared.clock.now())
+    }
+
+    /// Acknowledges by a link that [`check_link`](Self::check_link) accepts. `from` is the address that it was used
+    /// from. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn acknowledge_by_link(
+        &self,
+        claim: AckClaim,
+        from: String,
+    ) -> Result<Result<LinkedAck, CommandError>, PagerError> {
+        let actor = Actor { by: claim.person.clone(), via: "link".to_owned(), from };
+        let (id, round) = (claim.incident, claim.round);
+        let done = self.call(move |engine, now| engine.acknowledge(now, id, actor, Some(round))).await?;
+        Ok(done.map(|result| LinkedAck { claim, result }))
+    }
+
+    /// Closes an incident by hand.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn resolve(&self, id: u64, actor: Actor) -> Result<Result<(), CommandError>, PagerError> {
+        self.call(move |engine, now| engine.resolve(now, id, &actor)).await
+    }
+
+    /// The incidents, the newest first: all that are open, and the last that were resolved.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn incidents(&self) -> Result<Vec<IncidentView>, PagerError> {
+        self.call(|engine, now| engine.incident_views(now)).await
+    }
+
+    /// One incident, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
+        let recent =
+            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        if recent.is_some() {
+            return Ok(recent);
+        }
+        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
+        let read = move || shared.ledger.get(table, &key);
+        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+        let now = self.shared.now();
+        Ok(row.and_then(|bytes| read_incident(&bytes)).map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// The alerts that fire.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn active_alerts(&self) -> Result<Vec<AlertView>, PagerError> {
+        self.call(|engine, now| engine.alert_views(now)).await
+    }
+
+    /// The groups of alerts.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn groups(&self) -> Result<Vec<GroupView>, PagerError> {
+        self.call(|engine, now| engine.group_views(now)).await
+    }
+
+    /// All silences.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn silences(&self) -> Result<Vec<Silence>, PagerError> {
+        self.call(|engine, _| engine.silences().cloned().collect()).await
+    }
+
+    /// Makes a silence, or changes the one with its id; an empty id gets a new one, which is returned.
+    ///
+    /// # Errors
+    /// See [`SilenceError`]; the outer one when paging has ended.
+    pub async fn set_silence(
+        &self,
+        mut silence: Silence,
+    ) -> Result<Result<String, SilenceError>, PagerError> {
+        if silence.id.is_empty() {
+            silence.id = new_uuid();
+        }
+        let id = silence.id.clone();
+        self.call(move |engine, now| engine.set_silence(now, silence).map(|()| id)).await
+    }
+
+    /// Ends a silence.
+    ///
+    /// # Errors
+    /// See [`SilenceError`]; the outer one when paging has ended.
+    pub async fn expire_silence(&self, id: String) -> Result<Result<(), SilenceError>, PagerError> {
+        self.call(move |engine, now| engine.expire_silence(now, &id)).await
+    }
+
+    /// Takes a new configuration, all or nothing.
+    ///
+    /// # Errors
+    /// A receiver or the key cannot be used (the old configuration stays), or paging has ended.
+    pub async fn reload(&self, config: PagingConfig) -> Result<(), PagerError> {
+        let config = Arc::new(config);
+        let (links, transport) = self.plant.build(&config)?;
+        let (answer, done) = oneshot::channel();
+        let input = Input::Reload(
+            Arc::clone(&config),
+            transport,
+            Box::new(move || {
+                let _ = answer.send(());
+            }),
+        );
+        self.submit(input).await?;
+        done.await.map_err(|_| PagerError::Ended)?;
+        self.shared.configure(&config, links);
+        self.heart.configure(&tokio::runtime::Handle::current(), &config);
+        Ok(())
+    }
+
+    /// The configuration in use.
+    pub fn config(&self) -> Option<Arc<PagingConfig>> {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|(config, _)| Arc::clone(config))
+    }
+
+    /// Who is on call at `at` (ms), by schedule.
+    pub fn on_call(&self, at: Timestamp) -> Vec<OnCallView> {
+        self.config().map(|config| OnCallView::all(&config, at)).unwrap_or_default()
+    }
+
+    /// Ends: what was taken in is written; what is not sent yet goes out after the next start.
+    pub async fn shutdown(&self) {
+        self.heart.stop();
+        if self.submit(Input::Stop).await.is_err() {
+            return;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join());
+            if tokio::time::timeout(FAREWELL, joined).await.is_err() {
+                tracing::error!("paging did not end in {FAREWELL:?}");
+            }
+        }
+    }
+
+    async fn submit(&self, mut input: Input) -> Result<(), PagerError> {
+        loop {
+            match self.shared.tx.try_send(input) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err(PagerError::Ended),
+                Err(TrySendError::Full(back)) => {
+                    input = back;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+
+    /// Runs on the dispatcher's thread; the answer comes after the transaction.
+    async fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Engine, Now) -> T + Send + 'static,
+    ) -> Result<T, PagerError> {
+        let (answer, done) = oneshot::channel();
+        let call: Call = Box::new(move |engine, now| {
+            let value = f(engine, now);
+            Box::new(move || {
+                let _ = answer.send(value);
+            })
+        });
+        self.submit(Input::Call(call)).await?;
+        done.await.map_err(|_| PagerError::Ended)
+    }
+}
+
+impl OnCallView {
+    /// Of every schedule of a configuration.
+    pub fn all(config: &PagingConfig, at: Timestamp) -> Vec<Self> {
+        let view = |s: &crate::paging::schedule::Schedule| {
+            let until = s.next_change(at);
+            Self {
+                schedule: s.name.clone(),
+                user: s.on_call(at).map(str::to_owned),
+                until: until.map(|t| GoTime(Some(t)).to_string()),
+                next: until.and_then(|t| s.on_call(t)).map(str::to_owned),
+            }
+        };
+        config.schedules.values().map(view).collect()
+    }
+}
+
+/// A random UUID, version 4.
+fn new_uuid() -> String {
+    use ring::rand::SecureRandom as _;
+    let mut b = [0u8; 16];
+    if ring::rand::SystemRandom::new().fill(&mut b).is_err() {
+        b = (crate::model::SystemClock.now().unsigned_abs() as u128).to_be_bytes();
+    }
+    b[6] = b[6] & 0x0f | 0x40;
+    b[8] = b[8] & 0x3f | 0x80;
+    let n = u128::from_be_bytes(b);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        n >> 96,
+        n >> 80 & 0xffff,
+        n >> 64 & 0xffff,
+        n >> 48 & 0xffff,
+        n & 0xffff_ffff_ffff
+    )
+}

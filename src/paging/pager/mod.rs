@@ -1,0 +1,171 @@
+//! Runs the dispatcher: one thread that owns it, a second that writes the ledger, and a task for every attempt to
+//! send.
+
+mod book;
+mod handle;
+mod heartbeat;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::acklink::{AckLinks, KeyError};
+use super::config::PagingConfig;
+use super::engine::{Engine, Now};
+use super::metrics::PagingMetrics;
+use super::receivers::{NoTemplates, Render, Senders, Transport};
+use crate::ledger::Ledger;
+use crate::model::{Clock, SystemClock};
+
+pub use handle::{LinkedAck, OnCallView, PagerHandle};
+
+/// Commands that wait at once.
+const QUEUE: usize = 1024;
+
+/// Why paging cannot start, or cannot take a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum PagerError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A receiver that is reached cannot be sent to.
+    #[error("{0}")]
+    CannotSend(String),
+    #[error("{0}")]
+    Receiver(String),
+    #[error("the thread of paging cannot be started: {0}")]
+    Thread(std::io::Error),
+    /// It has been shut down.
+    #[error("paging has ended")]
+    Ended,
+}
+
+/// What paging needs beside its configuration and its ledger.
+pub struct PagerOptions {
+    pub clock: Arc<dyn Clock>,
+    /// Stands in messages as `externalURL`; `acknowledge.external_url` comes before it in links.
+    pub external_url: String,
+    pub render: Arc<dyn Render>,
+    pub metrics: PagingMetrics,
+    /// Instead of the real receivers, for tests.
+    pub transport: Option<Arc<dyn Transport>>,
+}
+
+impl Default for PagerOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            external_url: String::new(),
+            render: Arc::new(NoTemplates),
+            metrics: PagingMetrics::default(),
+            transport: None,
+        }
+    }
+}
+
+/// Starts paging.
+#[derive(Debug, Clone, Copy)]
+pub struct Pager;
+
+impl Pager {
+    /// Reads the ledger and goes on where it stopped. Call it within a tokio runtime: what is sent is sent there.
+    /// A ledger that cannot be read is said loudly, and pages go out from memory.
+    ///
+    /// # Errors
+    /// The key of acknowledgement links, or a receiver, cannot be used.
+    pub fn spawn(
+        config: PagingConfig,
+        ledger: Ledger,
+        options: PagerOptions,
+    ) -> Result<PagerHandle, PagerError> {
+        let config = Arc::new(config);
+        let now = Now { wall: options.clock.now(), boot: options.clock.boottime() };
+        let rows = book::read(&ledger);
+        let degraded = rows.is_none();
+        let instance = new_instance(now);
+        let engine = Engine::restore(Arc::clone(&config), &instance, rows.unwrap_or_default(), now);
+        let plant = Plant {
+            instance: engine.instance().to_owned(),
+            external_url: options.external_url,
+            render: options.render,
+            clock: Arc::clone(&options.clock),
+            fixed: options.transport,
+        };
+        let (links, transport) = plant.build(&config)?;
+        let (tx, rx) = sync_channel(QUEUE);
+        let runtime = tokio::runtime::Handle::current();
+        let shared = handle::Shared::new(
+            tx.clone(),
+            options.metrics.clone(),
+            Arc::clone(&options.clock),
+            ledger.clone(),
+        );
+        shared.configure(&config, links);
+        let worker = worker::Worker {
+            engine,
+            book: book::Book::start(ledger, degraded).map_err(PagerError::Thread)?,
+            transport,
+            clock: options.clock,
+            metrics: options.metrics.clone(),
+            runtime: runtime.clone(),
+            tx,
+            under_way: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("paging".to_owned())
+            .spawn(move || worker.run(&rx))
+            .map_err(PagerError::Thread)?;
+        let beat = heartbeat::Heart::new(options.metrics);
+        beat.configure(&runtime, &config);
+        Ok(PagerHandle::new(shared, plant, beat, thread))
+    }
+}
+
+/// What makes senders out of a configuration.
+struct Plant {
+    instance: String,
+    external_url: String,
+    render: Arc<dyn Render>,
+    clock: Arc<dyn Clock>,
+    fixed: Option<Arc<dyn Transport>>,
+}
+
+impl Plant {
+    fn build(
+        &self,
+        config: &Arc<PagingConfig>,
+    ) -> Result<(Option<AckLinks>, Arc<dyn Transport>), PagerError> {
+        if let Some(e) = config.unsendable.first() {
+            return Err(PagerError::CannotSend(e.to_string()));
+        }
+        let settings = &config.acknowledge;
+        let url = settings.external_url.as_deref().unwrap_or(&self.external_url);
+        let links = match &settings.key_file {
+            Some(file) => Some(AckLinks::from_file(file, &self.instance, url)?),
+            None => None,
+        };
+        if let Some(fixed) = &self.fixed {
+            return Ok((links, Arc::clone(fixed)));
+        }
+        let senders = Senders::new(
+            config,
+            links.clone(),
+            &self.external_url,
+            Arc::clone(&self.render),
+            Arc::clone(&self.clock),
+        )
+        .map_err(PagerError::Receiver)?;
+        Ok((links, Arc::new(senders)))
+    }
+}
+
+/// A text that no other ledger has.
+fn new_instance(now: Now) -> String {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0u8; 8];
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        // No randomness this early: the clocks and the process tell ledgers apart well enough.
+        let mixed = (now.wall as u64) ^ (now.boot as u64).rotate_left(32) ^ u64::from(std::process::id());
+        bytes = mixed.to_be_bytes();
+    }
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}

@@ -1,0 +1,171 @@
+//! What is said when the configuration does not say how: subjects and lists, in Alertmanager's layout.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::paging::notification::{Notification, NotifiedAlert, Reason};
+
+/// Alerts that a text lists; the rest is counted.
+const MAX_LISTED: usize = 20;
+
+/// `[FIRING:2] Slow flask (a b)`: status, the group's labels, and what else all alerts share.
+pub(super) fn subject(n: &Notification) -> String {
+    let mut out = String::new();
+    if let Some(incident) = &n.incident {
+        if incident.drill {
+            out.push_str("DRILL: ");
+        }
+        if n.reason == Reason::Acknowledged {
+            out.push_str("[ACKNOWLEDGED] ");
+        }
+    }
+    let firing = firing(n).count();
+    match n.status() {
+        "firing" => {
+            let _ = write!(out, "[FIRING:{firing}]");
+        }
+        _ => out.push_str("[RESOLVED]"),
+    }
+    for value in sorted(&n.group_labels) {
+        out.push(' ');
+        out.push_str(value);
+    }
+    let common = n.common_labels();
+    let more: Vec<&str> = sorted_names(common.keys().copied())
+        .into_iter()
+        .filter(|name| !n.group_labels.contains_key(*name))
+        .filter_map(|name| common.get(name).copied())
+        .collect();
+    if !more.is_empty() {
+        let _ = write!(out, " ({})", more.join(" "));
+    }
+    out
+}
+
+/// The name of the alert comes first, then the others.
+fn sorted_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_by_key(|name| (*name != "alertname", *name));
+    names
+}
+
+fn sorted(labels: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    sorted_names(labels.keys().map(String::as_str))
+        .into_iter()
+        .filter_map(|n| labels.get(n).map(String::as_str))
+}
+
+pub(super) fn firing(n: &Notification) -> impl Iterator<Item = &NotifiedAlert> {
+    n.alerts.iter().filter(|a| a.ends_at.is_none())
+}
+
+pub(super) fn resolved(n: &Notification) -> impl Iterator<Item = &NotifiedAlert> {
+    n.alerts.iter().filter(|a| a.ends_at.is_some())
+}
+
+/// Labels, annotations and source of alerts, one after the other.
+pub(super) fn list<'a>(alerts: impl Iterator<Item = &'a NotifiedAlert>) -> String {
+    let mut out = String::new();
+    let mut more = 0;
+    for (i, alert) in alerts.enumerate() {
+        if i >= MAX_LISTED {
+            more += 1;
+            continue;
+        }
+        out.push_str("Labels:\n");
+        for (name, value) in &alert.labels {
+            let _ = writeln!(out, " - {name} = {value}");
+        }
+        if !alert.annotations.is_empty() {
+            out.push_str("Annotations:\n");
+        }
+        for (name, value) in &alert.annotations {
+            let _ = writeln!(out, " - {name} = {value}");
+        }
+        if !alert.generator_url.is_empty() {
+            let _ = writeln!(out, "Source: {}", alert.generator_url);
+        }
+    }
+    if more > 0 {
+        let _ = writeln!(out, "and {more} more");
+    }
+    out
+}
+
+/// Summaries, and who is asked to do what: for people.
+pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
+    let mut out = String::new();
+    let common = n.common_annotations();
+    for name in ["summary", "description", "runbook_url"] {
+        if let Some(text) = common.get(name) {
+            let _ = writeln!(out, "{text}");
+        }
+    }
+    if let Some(i) = &n.incident
+        && n.reason == Reason::Page
+    {
+        let _ = writeln!(out, "Incident {} (policy {}, step {}, loop {})", i.id, i.policy, i.step, i.round);
+        if !i.notified.is_empty() {
+            let _ = writeln!(out, "Notified before: {}", i.notified.join(", "));
+        }
+    }
+    if let Some(url) = ack_url {
+        let _ = writeln!(out, "Acknowledge: {url}");
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    if firing(n).next().is_some() {
+        let _ = write!(out, "Firing:\n{}", list(firing(n)));
+    }
+    if resolved(n).next().is_some() {
+        let _ = write!(out, "Resolved:\n{}", list(resolved(n)));
+    }
+    out
+}
+
+/// At most so many characters; what is cut off is shown by an ellipsis.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Named templates that Alertmanager's files may call without defining them. Load them before the files of
+/// the configuration.
+pub const DEFAULT_TEMPLATES: &str = concat!(
+    r#"{{ define "__alertmanager" }}sideband{{ end }}"#,
+    r#"{{ define "__alertmanagerURL" }}{{ .ExternalURL }}{{ end }}"#,
+    r#"{{ define "__subject" }}[{{ toUpper .Status }}{{ if eq .Status "firing" }}:{{ len .Alerts.Firing }}{{ end }}]"#,
+    r#"{{ range .GroupLabels.SortedPairs }} {{ .Value }}{{ end }}"#,
+    r#"{{ if gt (len .CommonLabels) (len .GroupLabels) }} "#,
+    r#"({{ join " " (.CommonLabels.Remove .GroupLabels.Names).Values }}){{ end }}{{ end }}"#,
+    r#"{{ define "__description" }}{{ end }}"#,
+    r#"{{ define "__text_alert_list" }}{{ range . }}Labels:{{ range .Labels.SortedPairs }}"#,
+    "\n - {{ .Name }} = {{ .Value }}{{ end }}\nAnnotations:{{ range .Annotations.SortedPairs }}",
+    "\n - {{ .Name }} = {{ .Value }}{{ end }}\nSource: {{ .GeneratorURL }}\n{{ end }}{{ end }}",
+    r#"{{ define "__text" }}{{ if .Alerts.Firing }}Firing:"#,
+    "\n{{ template \"__text_alert_list\" .Alerts.Firing }}{{ end }}{{ if .Alerts.Resolved }}Resolved:\n",
+    r#"{{ template "__text_alert_list" .Alerts.Resolved }}{{ end }}{{ end }}"#,
+    r#"{{ define "slack.default.title" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "slack.default.username" }}{{ template "__alertmanager" . }}{{ end }}"#,
+    r#"{{ define "slack.default.fallback" }}{{ template "slack.default.title" . }} | {{ .ExternalURL }}{{ end }}"#,
+    r#"{{ define "slack.default.callbackid" }}{{ end }}{{ define "slack.default.pretext" }}{{ end }}"#,
+    r#"{{ define "slack.default.titlelink" }}{{ .ExternalURL }}{{ end }}{{ define "slack.default.text" }}{{ end }}"#,
+    r#"{{ define "slack.default.footer" }}{{ end }}{{ define "slack.default.iconemoji" }}{{ end }}"#,
+    r#"{{ define "slack.default.iconurl" }}{{ end }}"#,
+    r#"{{ define "pagerduty.default.description" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}"#,
+    r#"{{ define "pagerduty.default.clientURL" }}{{ .ExternalURL }}{{ end }}"#,
+    r#"{{ define "pagerduty.default.instances" }}{{ template "__text_alert_list" . }}{{ end }}"#,
+    r#"{{ define "email.default.subject" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "discord.default.title" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "discord.default.message" }}{{ template "__text" . }}{{ end }}"#,
+    r#"{{ define "discord.default.content" }}{{ end }}"#,
+    r#"{{ define "msteams.default.title" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "msteams.default.summary" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "msteams.default.text" }}{{ template "__text" . }}{{ end }}"#,
+    r#"{{ define "msteamsv2.default.title" }}{{ template "__subject" . }}{{ end }}"#,
+    r#"{{ define "msteamsv2.default.text" }}{{ template "__text" . }}{{ end }}"#,
+);

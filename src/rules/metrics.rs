@@ -1,0 +1,159 @@
+//! Self-metrics of rule groups, named as Prometheus names its own.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::telemetry::LabelValue;
+
+use super::group::{Group, Outcome};
+
+/// `FILE;GROUP`
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupLabel {
+    rule_group: LabelValue,
+}
+
+type Float = Gauge<f64, AtomicU64>;
+
+/// What the evaluation of rules counts.
+#[derive(Debug, Clone, Default)]
+pub struct RuleMetrics {
+    evaluations: Family<GroupLabel, Counter>,
+    failures: Family<GroupLabel, Counter>,
+    iterations: Family<GroupLabel, Counter>,
+    missed: Family<GroupLabel, Counter>,
+    refused: Family<GroupLabel, Counter>,
+    duration: Family<GroupLabel, Float>,
+    last: Family<GroupLabel, Float>,
+    interval: Family<GroupLabel, Float>,
+    rules: Family<GroupLabel, Gauge>,
+    samples: Family<GroupLabel, Gauge>,
+    baselines: Gauge,
+    baseline_saves: Counter,
+    baseline_failures: Counter,
+    lost_commits: Counter,
+}
+
+impl RuleMetrics {
+    /// Registers everything under `sideband_rule_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let m = Self::default();
+        registry.register("sideband_rule_evaluations", "Rules evaluated", m.evaluations.clone());
+        registry.register(
+            "sideband_rule_evaluation_failures",
+            "Evaluations of rules that failed",
+            m.failures.clone(),
+        );
+        registry.register("sideband_rule_group_iterations", "Evaluations of groups", m.iterations.clone());
+        registry.register(
+            "sideband_rule_group_iterations_missed",
+            "Evaluations of groups left out because an earlier one took too long",
+            m.missed.clone(),
+        );
+        registry.register(
+            "sideband_rule_samples_refused",
+            "Samples of rules that the storage did not take",
+            m.refused.clone(),
+        );
+        registry.register(
+            "sideband_rule_group_last_duration_seconds",
+            "Duration of the group's last evaluation",
+            m.duration.clone(),
+        );
+        registry.register(
+            "sideband_rule_group_last_evaluation_timestamp_seconds",
+            "Timestamp of the group's last evaluation",
+            m.last.clone(),
+        );
+        registry.register(
+            "sideband_rule_group_interval_seconds",
+            "Interval of the group",
+            m.interval.clone(),
+        );
+        registry.register("sideband_rule_group_rules", "Rules of the group", m.rules.clone());
+        registry.register(
+            "sideband_rule_group_last_evaluation_samples",
+            "Samples that the group's last evaluation gave",
+            m.samples.clone(),
+        );
+        registry.register("sideband_sigma_baselines", "Baselines that are kept", m.baselines.clone());
+        registry.register(
+            "sideband_sigma_baseline_saves",
+            "Times the baselines were written",
+            m.baseline_saves.clone(),
+        );
+        registry.register(
+            "sideband_sigma_baseline_save_failures",
+            "Times the baselines could not be written",
+            m.baseline_failures.clone(),
+        );
+        registry.register(
+            "sideband_rule_commits_lost",
+            "Announcements of samples that the rules were too slow to hear",
+            m.lost_commits.clone(),
+        );
+        m
+    }
+
+    fn label(group: &Group) -> GroupLabel {
+        GroupLabel { rule_group: group.key().into() }
+    }
+
+    pub(super) fn added(&self, group: &Group) {
+        let label = Self::label(group);
+        self.interval.get_or_create(&label).set(group.interval_ms as f64 / 1000.0);
+        self.rules.get_or_create(&label).set(group.rules.len() as i64);
+        for counter in [&self.evaluations, &self.failures, &self.iterations, &self.missed] {
+            counter.get_or_create(&label).inc_by(0);
+        }
+    }
+
+    pub(super) fn removed(&self, group: &Group) {
+        let label = Self::label(group);
+        for counter in [&self.evaluations, &self.failures, &self.iterations, &self.missed, &self.refused] {
+            counter.remove(&label);
+        }
+        for gauge in [&self.duration, &self.last, &self.interval] {
+            gauge.remove(&label);
+        }
+        for gauge in [&self.rules, &self.samples] {
+            gauge.remove(&label);
+        }
+    }
+
+    pub(super) fn evaluated(&self, group: &Group, ts: i64, missed: u64, outcome: Outcome) {
+        let label = Self::label(group);
+        self.evaluations.get_or_create(&label).inc_by(group.rules.len() as u64);
+        self.failures.get_or_create(&label).inc_by(outcome.failures as u64);
+        // As in Prometheus, what was missed is among the iterations.
+        self.iterations.get_or_create(&label).inc_by(1 + missed);
+        self.missed.get_or_create(&label).inc_by(missed);
+        if outcome.refused > 0 {
+            self.refused.get_or_create(&label).inc_by(outcome.refused as u64);
+        }
+        self.duration.get_or_create(&label).set(outcome.duration_s);
+        self.last.get_or_create(&label).set(ts as f64 / 1000.0);
+        self.samples.get_or_create(&label).set(outcome.samples as i64);
+    }
+
+    pub(super) fn saved(&self, baselines: Result<usize, ()>) {
+        match baselines {
+            Ok(count) => {
+                self.baselines.set(count as i64);
+                self.baseline_saves.inc();
+            }
+            Err(()) => {
+                self.baseline_failures.inc();
+            }
+        }
+    }
+
+    pub(super) fn lost(&self, commits: u64) {
+        self.lost_commits.inc_by(commits);
+    }
+}

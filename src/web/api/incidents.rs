@@ -1,0 +1,135 @@
+//! `/api/v1/incidents`: list, look at, acknowledge, resolve.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::super::guard;
+use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, see_other};
+use super::super::server::Asked;
+use super::super::state::State;
+use super::super::views::{CommandError, IncidentView};
+use super::blocking;
+
+/// How many incidents a list has when the request does not say.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 10_000;
+/// Characters of what a person wrote that are kept.
+const MAX_TEXT: usize = 1_000;
+
+impl From<CommandError> for ApiError {
+    fn from(e: CommandError) -> Self {
+        let kind = match e {
+            CommandError::NotFound(_) => ErrorKind::NotFound,
+            CommandError::Conflict(_) => ErrorKind::Conflict,
+            CommandError::BadToken(_) => ErrorKind::Forbidden,
+            CommandError::Failed(_) => ErrorKind::Internal,
+        };
+        Self::new(kind, e)
+    }
+}
+
+/// What a command may say of itself, as JSON or as a form.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Said {
+    by: String,
+    comment: String,
+}
+
+#[derive(Clone, Copy)]
+enum Command {
+    Acknowledge,
+    Resolve,
+}
+
+/// Answers `/api/v1/incidents/…`.
+pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> Answer {
+    let result = match path {
+        [] if asked.reads() => list(state, asked).await,
+        [id] if asked.reads() => one(state, id).await,
+        [id, word @ ("ack" | "acknowledge" | "resolve")] if asked.method() == Method::POST => {
+            let command = if *word == "resolve" { Command::Resolve } else { Command::Acknowledge };
+            match act(state, asked, id, command).await {
+                // A form of one of our pages: back to where the person was.
+                Ok(_) if asked.params.get("page") == "overview" => {
+                    return see_other(&format!("{}/", state.options.route_prefix));
+                }
+                Ok(incident) => Success::of(&incident),
+                Err(e) => Err(e),
+            }
+        }
+        [] | [_] => return method_not_allowed("GET"),
+        [_, "ack" | "acknowledge" | "resolve"] => return method_not_allowed("POST"),
+        _ => return not_found(),
+    };
+    match result {
+        Ok(success) => success.answer(),
+        Err(e) => e.answer(),
+    }
+}
+
+async fn list(state: &Arc<State>, asked: &Asked) -> Result<Success, ApiError> {
+    let limit = asked.params.limit("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let wanted = asked.params.get("state").to_ascii_lowercase();
+    if !matches!(wanted.as_str(), "" | "any" | "all" | "open" | "triggered" | "acknowledged" | "resolved") {
+        return Err(ApiError::invalid("state", format_args!("not supported value {wanted:?}")));
+    }
+    let resolved_too = matches!(wanted.as_str(), "any" | "all" | "resolved");
+    let incidents = Arc::clone(&state.parts.incidents);
+    let mut all = blocking(move || Ok(incidents.list(resolved_too, MAX_LIMIT)?)).await?;
+    if matches!(wanted.as_str(), "triggered" | "acknowledged" | "resolved") {
+        all.retain(|i| i.state.as_str() == wanted);
+    }
+    all.truncate(limit);
+    Success::of(&serde_json::json!({ "incidents": all }))
+}
+
+async fn one(state: &Arc<State>, id: &str) -> Result<Success, ApiError> {
+    let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
+    Success::of(&blocking(move || Ok(incidents.get(&id)?)).await?)
+}
+
+async fn act(
+    state: &Arc<State>,
+    asked: &Asked,
+    id: &str,
+    command: Command,
+) -> Result<IncidentView, ApiError> {
+    guard::check(state.posture(), asked.headers()).map_err(|e| ApiError::new(ErrorKind::Forbidden, e))?;
+    let mut said = said(asked)?;
+    // Who authenticated is who did it, whatever the body says.
+    if let Some(user) = &asked.user {
+        said.by.clone_from(user);
+    }
+    if said.by.is_empty() {
+        "api".clone_into(&mut said.by);
+    }
+    for text in [&mut said.by, &mut said.comment] {
+        if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
+            text.truncate(at);
+        }
+    }
+    let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
+    blocking(move || match command {
+        Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &said.comment)?),
+        Command::Resolve => Ok(incidents.resolve(&id, &said.by, &said.comment)?),
+    })
+    .await
+}
+
+fn said(asked: &Asked) -> Result<Said, ApiError> {
+    let text = asked.body.trim_ascii_start();
+    if text.starts_with(b"{") {
+        return serde_json::from_slice(text)
+            .map_err(|e| ApiError::new(ErrorKind::BadData, format_args!("bad body: {e}")));
+    }
+    let get = |name| asked.params.get(name).to_owned();
+    Ok(Said { by: get("by"), comment: get("comment") })
+}
+
+/// The status that a failed command's page has.
+pub(in crate::web) fn status_of(e: &CommandError) -> StatusCode {
+    ApiError::from(e.clone()).kind.status()
+}

@@ -1,0 +1,365 @@
+//! `/api/v2`: Alertmanager's API, for amtool and for servers that send their alerts here.
+//!
+//! Paths, fields and parameters are those of Alertmanager's OpenAPI document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::guard;
+use super::respond::{Answer, json_body, method_not_allowed, not_found};
+use super::server::Asked;
+use super::state::State;
+use crate::model::{Alert, Labels, Timestamp};
+use crate::paging::config::PagingConfig;
+use crate::paging::engine::AlertView;
+use crate::paging::matcher::{self, Matcher};
+use crate::paging::notification::GoTime;
+use crate::paging::silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
+use crate::paging::{PagerError, PagerHandle};
+
+/// Answers `/api/v2/…`; with the answer goes the route's name, for counting.
+pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> (&'static str, Answer) {
+    let name = match path {
+        ["status"] => "/api/v2/status",
+        ["receivers"] => "/api/v2/receivers",
+        ["alerts"] | ["alerts", "groups"] => "/api/v2/alerts",
+        ["silences"] | ["silence", _] => "/api/v2/silences",
+        _ => return ("/api/v2", not_found()),
+    };
+    let changes = !asked.reads();
+    if changes && let Err(refusal) = guard::check(state.posture(), asked.headers()) {
+        return (name, error(StatusCode::FORBIDDEN, refusal).into());
+    }
+    let Some(pager) = (state.parts.pager)() else {
+        return (name, error(StatusCode::NOT_FOUND, "paging is not configured here").into());
+    };
+    let result = match (path, asked.method().clone()) {
+        (["status"], Method::GET) => status(state, &pager),
+        (["receivers"], Method::GET) => Ok(receivers(&pager)),
+        (["alerts"], Method::GET) => alerts(asked, &pager).await,
+        (["alerts"], Method::POST) => post_alerts(state, asked, &pager),
+        (["alerts", "groups"], Method::GET) => groups(asked, &pager).await,
+        (["silences"], Method::GET) => silences(state, asked, &pager).await,
+        (["silences"], Method::POST) => post_silence(state, asked, &pager).await,
+        (["silence", id], Method::GET) => one_silence(state, id, &pager).await,
+        (["silence", id], Method::DELETE) => expire(id, &pager).await,
+        (["alerts"] | ["silences"], _) => return (name, method_not_allowed("GET, POST")),
+        (["silence", _], _) => return (name, method_not_allowed("GET, DELETE")),
+        _ => return (name, method_not_allowed("GET")),
+    };
+    (name, result.unwrap_or_else(Answer::from))
+}
+
+type Outcome = Result<Answer, Refusal>;
+
+/// Why nothing was done.
+struct Refusal(StatusCode, String);
+
+fn error(status: StatusCode, reason: impl std::fmt::Display) -> Refusal {
+    Refusal(status, reason.to_string())
+}
+
+fn bad(reason: impl std::fmt::Display) -> Refusal {
+    error(StatusCode::BAD_REQUEST, reason)
+}
+
+/// Alertmanager's errors are a JSON string.
+impl From<Refusal> for Answer {
+    fn from(Refusal(status, reason): Refusal) -> Self {
+        json(status, &reason)
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => json_body(status, bytes),
+        Err(e) => json_body(StatusCode::INTERNAL_SERVER_ERROR, format!("{:?}", e.to_string()).into_bytes()),
+    }
+}
+
+impl From<PagerError> for Refusal {
+    fn from(e: PagerError) -> Self {
+        error(StatusCode::SERVICE_UNAVAILABLE, e)
+    }
+}
+
+fn time(t: Timestamp) -> String {
+    GoTime(Some(t)).to_string()
+}
+
+fn status(state: &State, pager: &PagerHandle) -> Outcome {
+    let original = match pager.config() {
+        Some(config) => {
+            std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default()
+        }
+        None => String::new(),
+    };
+    Ok(json(
+        StatusCode::OK,
+        &serde_json::json!({
+            "cluster": { "status": "disabled", "peers": [] },
+            "config": { "original": original },
+            "uptime": time(state.parts.lifecycle.runtime().started_at),
+            "versionInfo": {
+                "version": crate::telemetry::VERSION, "revision": state.options.revision,
+                "branch": "", "buildUser": "", "buildDate": "", "goVersion": "",
+            },
+        }),
+    ))
+}
+
+fn receivers(pager: &PagerHandle) -> Answer {
+    let config = pager.config();
+    let names = config.iter().flat_map(|c| c.receivers.keys());
+    let list: Vec<_> = names.map(|name| serde_json::json!({ "name": name })).collect();
+    json(StatusCode::OK, &list)
+}
+
+/// What a list of alerts is narrowed down to.
+struct Wanted {
+    matchers: Vec<Matcher>,
+    receiver: Option<regex::Regex>,
+    active: bool,
+    silenced: bool,
+    inhibited: bool,
+    muted: bool,
+}
+
+impl Wanted {
+    fn read(asked: &Asked) -> Result<Self, Refusal> {
+        let yes = |name: &str| match asked.params.get(name) {
+            "" | "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(bad(format_args!("{name}: {other:?} is neither true nor false"))),
+        };
+        let mut matchers = Vec::new();
+        for text in asked.params.all("filter") {
+            let parsed =
+                matcher::parse(text).map_err(|e| bad(format_args!("bad matcher format: {}", e.0)))?;
+            matchers.extend(parsed.matchers);
+        }
+        let receiver = match asked.params.get("receiver") {
+            "" => None,
+            pattern => {
+                let anchored =
+                    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build();
+                Some(anchored.map_err(|_| bad("failed to parse receiver param: not a regular expression"))?)
+            }
+        };
+        Ok(Self {
+            matchers,
+            receiver,
+            active: yes("active")?,
+            silenced: yes("silenced")?,
+            inhibited: yes("inhibited")?,
+            muted: yes("muted")?,
+        })
+    }
+
+    fn passes(&self, alert: &AlertView) -> bool {
+        let labels = Labels::from_pairs(&alert.labels);
+        let status = &alert.status;
+        let shown = (self.active || status.state != "active")
+            && (self.silenced || status.silenced_by.is_empty())
+            && (self.inhibited || status.inhibited_by.is_empty())
+            && (self.muted || status.muted_by.is_empty());
+        let received =
+            self.receiver.as_ref().is_none_or(|r| alert.receivers.iter().any(|n| r.is_match(&n.name)));
+        shown && received && self.matchers.iter().all(|m| m.matches_labels(&labels))
+    }
+}
+
+async fn alerts(asked: &Asked, pager: &PagerHandle) -> Outcome {
+    let wanted = Wanted::read(asked)?;
+    let mut alerts = pager.active_alerts().await?;
+    alerts.retain(|a| wanted.passes(a));
+    Ok(json(StatusCode::OK, &alerts))
+}
+
+async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
+    let wanted = Wanted::read(asked)?;
+    let mut groups = pager.groups().await?;
+    for group in &mut groups {
+        group.alerts.retain(|a| wanted.passes(a));
+    }
+    groups.retain(|g| !g.alerts.is_empty());
+    Ok(json(StatusCode::OK, &groups))
+}
+
+/// An alert as it is posted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PostedAlert {
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    starts_at: Option<String>,
+    ends_at: Option<String>,
+    #[serde(default, rename = "generatorURL")]
+    generator_url: String,
+}
+
+fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
+    let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
+        .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
+    let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
+    let now = state.now();
+    let (mut good, mut reasons) = (Vec::new(), Vec::new());
+    for alert in posted {
+        match alert.checked(now, resolve_timeout) {
+            Ok(alert) => good.push(alert),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    // The good ones of a list count also when others are refused.
+    if !good.is_empty() && !pager.alerts(good) {
+        return Err(error(StatusCode::SERVICE_UNAVAILABLE, "the queue of alerts is full: try again"));
+    }
+    match reasons.as_slice() {
+        [] => Ok(json_body(StatusCode::OK, Vec::new())),
+        reasons => Err(bad(reasons.join("; "))),
+    }
+}
+
+impl PostedAlert {
+    fn checked(self, now: Timestamp, resolve_timeout: i64) -> Result<Alert, String> {
+        let labels = Labels::from_pairs(self.labels.iter());
+        if labels.is_empty() {
+            return Err("at least one label pair required".to_owned());
+        }
+        if let Some((name, _)) = labels.iter().find(|(name, _)| name.is_empty()) {
+            return Err(format!("invalid label name {name:?}"));
+        }
+        let at = |text: &Option<String>| -> Result<Option<Timestamp>, String> {
+            let Some(text) =
+                text.as_deref().filter(|t| !t.is_empty() && !t.starts_with("0001-01-01T00:00:00"))
+            else {
+                return Ok(None);
+            };
+            let parsed =
+                text.parse::<jiff::Timestamp>().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
+            Ok(Some(parsed.as_millisecond()))
+        };
+        let (starts_at, ends_at) = (at(&self.starts_at)?, at(&self.ends_at)?);
+        // As Alertmanager: without a start it began now, or when it ended if that is earlier.
+        let starts_at = starts_at.unwrap_or_else(|| ends_at.map_or(now, |e| e.min(now)));
+        let ends_at = ends_at.unwrap_or(now + resolve_timeout);
+        if ends_at < starts_at {
+            return Err("start time must be before end time".to_owned());
+        }
+        Ok(Alert {
+            labels,
+            annotations: Labels::from_pairs(self.annotations.iter()),
+            starts_at,
+            ends_at,
+            updated_at: now,
+            generator_url: self.generator_url,
+        })
+    }
+}
+
+/// A silence as the API has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SilenceView {
+    id: String,
+    status: SilenceStatus,
+    updated_at: String,
+    matchers: Vec<SilenceMatcher>,
+    starts_at: String,
+    ends_at: String,
+    created_by: String,
+    comment: String,
+}
+
+#[derive(Serialize)]
+struct SilenceStatus {
+    state: SilenceState,
+}
+
+impl SilenceView {
+    fn new(s: Silence, now: Timestamp) -> Self {
+        Self {
+            status: SilenceStatus { state: s.state(now) },
+            id: s.id,
+            updated_at: time(s.updated_at),
+            matchers: s.matchers,
+            starts_at: time(s.starts_at),
+            ends_at: time(s.ends_at),
+            created_by: s.created_by,
+            comment: s.comment,
+        }
+    }
+}
+
+async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
+    let wanted = Wanted::read(asked)?;
+    let now = state.now();
+    let mut silences = pager.silences().await?;
+    // A filter is held against what the silence's own equality matchers say.
+    silences.retain(|s| {
+        let labels = Labels::from_pairs(s.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())));
+        wanted.matchers.iter().all(|m| m.matches_labels(&labels))
+    });
+    silences.sort_by_key(|s| (s.state(now) as u8 == SilenceState::Expired as u8, s.ends_at));
+    let views: Vec<SilenceView> = silences.into_iter().map(|s| SilenceView::new(s, now)).collect();
+    Ok(json(StatusCode::OK, &views))
+}
+
+async fn one_silence(state: &State, id: &str, pager: &PagerHandle) -> Outcome {
+    let found = pager.silences().await?.into_iter().find(|s| s.id == id);
+    let found = found.ok_or_else(|| error(StatusCode::NOT_FOUND, format_args!("silence {id} not found")))?;
+    Ok(json(StatusCode::OK, &SilenceView::new(found, state.now())))
+}
+
+/// A silence as it is posted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PostedSilence {
+    #[serde(default)]
+    id: Option<String>,
+    matchers: Vec<SilenceMatcher>,
+    starts_at: String,
+    ends_at: String,
+    #[serde(default)]
+    created_by: String,
+    #[serde(default)]
+    comment: String,
+}
+
+async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
+    let posted: PostedSilence =
+        serde_json::from_slice(&asked.body).map_err(|e| bad(format_args!("the body is no silence: {e}")))?;
+    let at = |text: &str| {
+        let parsed = text.parse::<jiff::Timestamp>();
+        parsed
+            .map(jiff::Timestamp::as_millisecond)
+            .map_err(|e| bad(format_args!("{text:?} is no RFC 3339 time: {e}")))
+    };
+    let silence = Silence {
+        id: posted.id.unwrap_or_default(),
+        matchers: posted.matchers,
+        starts_at: at(&posted.starts_at)?,
+        ends_at: at(&posted.ends_at)?,
+        updated_at: state.now(),
+        created_by: asked.user.clone().unwrap_or(posted.created_by),
+        comment: posted.comment,
+    };
+    let id = pager.set_silence(silence).await?.map_err(refused)?;
+    Ok(json(StatusCode::OK, &serde_json::json!({ "silenceID": id })))
+}
+
+async fn expire(id: &str, pager: &PagerHandle) -> Outcome {
+    pager.expire_silence(id.to_owned()).await?.map_err(refused)?;
+    Ok(json_body(StatusCode::OK, Vec::new()))
+}
+
+fn refused(e: SilenceError) -> Refusal {
+    match e {
+        SilenceError::NotFound(_) => error(StatusCode::NOT_FOUND, e),
+        _ => bad(e),
+    }
+}

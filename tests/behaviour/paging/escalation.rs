@@ -1,0 +1,296 @@
+//! Who is paged when.
+
+use sideband::paging::engine::CommandError;
+use sideband::paging::incident::{Actor, State};
+use sideband::paging::notification::Reason;
+
+use super::world::*;
+
+const A: &[(&str, &str)] = &[("alertname", "Slow"), ("severity", "page")];
+
+#[test]
+fn the_backup_is_called_after_five_minutes_and_not_before() {
+    for (ack_after, pages) in [
+        (Some(4 * MINUTE + 59 * SECOND), vec![("pager-b", 0)]),
+        (Some(5 * MINUTE), vec![("pager-b", 0), ("pager-a", 300)]),
+        (
+            None,
+            vec![
+                ("pager-b", 0),
+                ("pager-a", 300),
+                ("team", 600),
+                ("pager-b", 900),
+                ("pager-a", 1200),
+                ("team", 1500),
+            ],
+        ),
+    ] {
+        let mut w = World::new(CONFIG);
+        w.fire(A);
+        w.pass(ack_after.unwrap_or(30 * MINUTE));
+        if ack_after.is_some() {
+            w.ack("b");
+            w.pass(HOUR);
+            assert_eq!(w.incident().state, State::Acknowledged);
+        }
+        assert_eq!(w.pages(), pages, "{ack_after:?}");
+    }
+}
+
+#[test]
+fn nobody_acknowledges_and_it_begins_again() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.pass(5 * HOUR);
+    // Two loops of three steps end at 25 minutes; the third begins a repeat interval after the last step.
+    assert_eq!(w.pages()[6], ("pager-a", 1500 + 4 * 3600));
+    assert_eq!(w.engine.tallies.exhausted, 2);
+    let mut keys: Vec<_> = w.seen.iter().map(|s| s.key.clone()).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "every page has a key of its own");
+}
+
+#[test]
+fn resolution_tells_those_who_were_paged() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.pass(6 * MINUTE);
+    w.end(A);
+    w.pass(10 * MINUTE);
+    let told: Vec<_> = w
+        .seen
+        .iter()
+        .filter(|s| s.reason == Reason::Resolved)
+        .map(|s| (s.receiver.as_str(), s.status))
+        .collect();
+    assert_eq!(told, [("pager-a", "resolved"), ("pager-b", "resolved")]);
+    assert_eq!(w.pages().len(), 2, "the team is not woken for what is over");
+    assert_eq!(w.incident().state, State::Resolved);
+    w.pass(HOUR);
+    assert!(w.engine.next_due().is_none() && w.engine.pending().next().is_none());
+}
+
+#[test]
+fn what_ends_before_the_next_step_pages_nobody_else() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.pass(4 * MINUTE);
+    w.end(A);
+    w.pass(HOUR);
+    assert_eq!(w.pages(), [("pager-b", 0)]);
+}
+
+#[test]
+fn failures_hurry_the_escalation() {
+    // Refused for good: the next at once. Down: the next after 30 s, while the retries go on.
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Refuses);
+    w.fire(A);
+    assert_eq!(w.pages(), [("pager-b", 0), ("pager-a", 0)]);
+
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Down);
+    w.fire(A);
+    w.pass(29 * SECOND);
+    assert_eq!(w.pages(), [("pager-b", 0)]);
+    w.pass(SECOND);
+    assert_eq!(w.pages(), [("pager-b", 0), ("pager-a", 30)]);
+    w.pass(2 * MINUTE);
+    w.moods.clear();
+    w.pass(2 * MINUTE);
+    let first: Vec<_> = w.seen.iter().filter(|s| s.receiver == "pager-b").collect();
+    assert!(first.len() > 3 && first.iter().all(|s| s.key == first[0].key), "retries keep the key");
+    assert!(first.last().unwrap().arrived);
+    // The second step has its five minutes from its own page.
+    w.pass(MINUTE);
+    assert_eq!(w.pages()[2], ("team", 330));
+}
+
+#[test]
+fn a_page_that_gets_through_late_gives_the_person_the_whole_time() {
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Down);
+    w.fire(A);
+    w.pass(10 * SECOND);
+    w.moods.clear();
+    w.pass(20 * MINUTE);
+    assert_eq!(w.pages()[1], ("pager-a", 300));
+}
+
+#[test]
+fn timers_go_on_after_a_crash() {
+    for (crash_at, down, backup_at) in [
+        (2 * MINUTE, MINUTE, 300),
+        // Overdue: at once.
+        (2 * MINUTE, HOUR, 120 + 3600),
+        (4 * MINUTE + 59 * SECOND, 0, 300),
+        (0, 0, 300),
+        // The clock went back a day: never longer than the five minutes.
+        (2 * MINUTE, -24 * HOUR, 120 - 24 * 3600 + 300),
+    ] {
+        let mut w = World::new(CONFIG);
+        w.fire(A);
+        w.pass(crash_at);
+        w.crash(down);
+        w.pass(9 * MINUTE);
+        let keys: std::collections::BTreeSet<_> =
+            w.seen.iter().filter(|s| s.receiver == "pager-a").map(|s| &s.key).collect();
+        assert_eq!(w.pages()[1], ("pager-a", backup_at), "{crash_at} {down}");
+        assert_eq!(keys.len(), 1);
+    }
+}
+
+#[test]
+fn the_wall_clock_may_jump_while_it_runs() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.pass(MINUTE);
+    w.now.wall += HOUR;
+    w.skew = HOUR;
+    w.pass(3 * MINUTE + 59 * SECOND);
+    assert_eq!(w.pages().len(), 1);
+    w.pass(SECOND);
+    assert_eq!(w.pages()[1], ("pager-a", 300));
+}
+
+#[test]
+fn what_was_not_sent_before_a_crash_is_sent_after_it_under_the_same_key() {
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Hangs);
+    w.fire(A);
+    assert_eq!(w.hanging.len(), 1);
+    w.crash(SECOND);
+    assert_eq!(w.seen.len(), 2);
+    assert_eq!(w.seen[0].key, w.seen[1].key);
+}
+
+#[test]
+fn next_is_nobody_who_was_notified_also_across_a_handover() {
+    // The handover at 09:00 makes `a` the one on call between the steps: the next would be `b` again.
+    let mut w = World::new(CONFIG);
+    w.pass(57 * MINUTE);
+    w.fire(A);
+    w.pass(6 * MINUTE);
+    assert_eq!(w.pages(), [("pager-b", 57 * 60), ("pager-a", 62 * 60)]);
+    w.pass(5 * MINUTE);
+    // The second loop begins with who is on call now.
+    w.pass(5 * MINUTE);
+    assert_eq!(w.pages()[3].0, "pager-a");
+    w.pass(5 * MINUTE);
+    assert_eq!(w.pages()[4].0, "pager-b");
+}
+
+#[test]
+fn a_worse_alert_reopens_what_was_acknowledged() {
+    let mut w = World::new(CONFIG);
+    w.fire(&[("alertname", "Slow"), ("severity", "ticket")]);
+    w.pass(MINUTE);
+    w.ack("b");
+    w.fire(&[("alertname", "Slow"), ("severity", "ticket"), ("instance", "2")]);
+    w.pass(10 * MINUTE);
+    assert_eq!(w.pages().len(), 1, "as severe as before: it stays acknowledged");
+    w.fire(A);
+    assert_eq!(w.pages(), [("pager-b", 0), ("pager-b", 660)]);
+    assert_eq!(w.incident().state, State::Triggered);
+    // The link of the first page does not acknowledge what its reader has not seen.
+    let actor = Actor { by: "b".to_owned(), via: "link".to_owned(), from: String::new() };
+    let id = w.incident().id;
+    assert_eq!(w.engine.acknowledge(w.now, id, actor.clone(), Some(0)), Err(CommandError::OutOfDate(id)));
+    let round = w.incident().links_from;
+    assert!(w.engine.acknowledge(w.now, id, actor, Some(round)).is_ok());
+}
+
+#[test]
+fn closed_by_hand_stays_closed_unless_it_becomes_worse() {
+    let mut w = World::new(CONFIG);
+    w.fire(&[("alertname", "Slow"), ("severity", "ticket")]);
+    let id = w.incident().id;
+    let actor = Actor { by: "b".to_owned(), via: "api".to_owned(), from: "::1".to_owned() };
+    w.engine.resolve(w.now, id, &actor).unwrap();
+    w.pump();
+    assert_eq!(w.engine.resolve(w.now, id, &actor), Err(CommandError::Resolved(id)));
+    w.pass(HOUR);
+    assert_eq!(w.pages().len(), 1);
+    w.fire(A);
+    assert_eq!(w.pages().len(), 2);
+    assert_ne!(w.incident().id, id);
+}
+
+#[test]
+fn acknowledging_again_is_harmless_and_everybody_stands_in_the_history() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.ack("b");
+    w.ack("a");
+    let i = w.incident();
+    assert_eq!(i.acknowledged.as_ref().unwrap().actor.by, "b");
+    let history: Vec<_> = i.history.iter().map(|e| e.what.as_str()).collect();
+    assert!(history.iter().any(|h| h.contains("acknowledged by b (api)")), "{history:?}");
+    assert!(history.iter().any(|h| h.contains("b (schedule/primary) notified by pager-b")), "{history:?}");
+}
+
+#[test]
+fn an_acknowledgement_can_run_out() {
+    let mut w = World::new(&CONFIG.replace("repeat: 1", "repeat: 1\n  unack_after: 1h"));
+    w.fire(A);
+    w.pass(MINUTE);
+    w.ack("b");
+    w.pass(59 * MINUTE);
+    assert_eq!(w.pages().len(), 1);
+    w.pass(MINUTE);
+    // By now it is the other one's turn.
+    assert_eq!(w.pages()[1], ("pager-a", 3660));
+}
+
+#[test]
+fn automation_runs_before_people_are_woken() {
+    let config = CONFIG.replace(
+        "  - {notify: [schedule/primary]}",
+        "  - {notify: [receiver/team], automation: true, timeout: 1m}\n  - {notify: [schedule/primary]}",
+    );
+    let mut w = World::new(&config);
+    w.fire(A);
+    w.pass(59 * SECOND);
+    w.end(A);
+    w.pass(HOUR);
+    assert_eq!(w.pages(), [("team", 0)]);
+    let mut w = World::new(&config);
+    w.fire(A);
+    w.pass(MINUTE);
+    assert_eq!(w.pages(), [("team", 0), ("pager-b", 60)]);
+}
+
+#[test]
+fn a_reload_leaves_live_incidents_on_their_policy() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    w.pass(MINUTE);
+    let other =
+        CONFIG.replace("['schedule/primary:next'], ack_timeout: 5m", "[receiver/team], ack_timeout: 1m");
+    w.engine.reload(w.now, config(&other));
+    w.pump();
+    w.pass(10 * MINUTE);
+    assert_eq!(w.pages()[1], ("pager-a", 300));
+}
+
+#[test]
+fn a_hundred_series_make_one_page_and_flapping_makes_one_incident() {
+    let mut w = World::new(CONFIG);
+    let alerts = (0..100)
+        .map(|i| w.alert(&[("alertname", "Slow"), ("severity", "page"), ("instance", &i.to_string())]))
+        .collect();
+    w.engine.alerts(w.now, alerts);
+    w.pump();
+    assert_eq!((w.seen.len(), w.seen[0].alerts), (1, 100));
+
+    let mut w = World::new(CONFIG);
+    for _ in 0..8 {
+        w.fire(A);
+        w.pass(15 * SECOND);
+        w.end(A);
+        w.pass(15 * SECOND);
+    }
+    assert_eq!(w.pages().len(), 1);
+}

@@ -1,0 +1,181 @@
+//! Plain routes behave as Alertmanager's.
+
+use sideband::paging::engine::Now;
+use sideband::paging::notification::WebhookBody;
+use sideband::paging::silence::{Silence, SilenceError, SilenceMatcher};
+
+use super::world::*;
+
+const PLAIN: &str = "
+route:
+  receiver: team
+  group_by: [alertname]
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 1h
+  routes:
+  - matchers: [quiet=yes]
+    mute_time_intervals: [morning]
+  - matchers: [firing_only=yes]
+    receiver: firing-only
+receivers:
+- name: team
+  webhook_configs: [{url: 'http://team.test/'}]
+- name: firing-only
+  webhook_configs: [{url: 'http://team.test/', send_resolved: false}]
+inhibit_rules:
+- source_matchers: [alertname=Down]
+  target_matchers: [alertname!=Down]
+  equal: [instance]
+time_intervals:
+- name: morning
+  time_intervals: [{times: [{start_time: '08:00', end_time: '09:00'}]}]
+";
+
+fn sent(w: &World) -> Vec<(i64, &str, usize)> {
+    w.seen.iter().map(|s| (s.at / SECOND, s.status, s.alerts)).collect()
+}
+
+#[test]
+fn groups_wait_and_repeat() {
+    let mut w = World::new(PLAIN);
+    w.fire(&[("alertname", "Slow"), ("instance", "1")]);
+    w.pass(10 * SECOND);
+    w.fire(&[("alertname", "Slow"), ("instance", "2")]);
+    w.pass(20 * SECOND);
+    assert_eq!(sent(&w), [(30, "firing", 2)]);
+    w.fire(&[("alertname", "Slow"), ("instance", "3")]);
+    w.pass(5 * MINUTE);
+    assert_eq!(sent(&w)[1..], [(330, "firing", 3)]);
+    // Nothing new: after the repeat interval, at the next flush.
+    w.pass(70 * MINUTE);
+    assert_eq!(sent(&w)[2..], [(330 + 3900, "firing", 3)]);
+    for i in ["1", "2", "3"] {
+        w.end(&[("alertname", "Slow"), ("instance", i)]);
+    }
+    w.pass(10 * MINUTE);
+    assert_eq!(sent(&w)[3].1, "resolved");
+    w.pass(24 * HOUR);
+    assert_eq!(sent(&w).len(), 4);
+    assert!(w.engine.next_due().is_none(), "nothing is left of it");
+}
+
+#[test]
+fn what_resolves_within_the_wait_is_not_spoken_of() {
+    let mut w = World::new(PLAIN);
+    w.fire(&[("alertname", "Slow")]);
+    w.pass(20 * SECOND);
+    w.end(&[("alertname", "Slow")]);
+    w.pass(HOUR);
+    assert!(w.seen.is_empty() && w.engine.next_due().is_none());
+}
+
+#[test]
+fn send_resolved_false_says_nothing_of_the_end() {
+    let mut w = World::new(PLAIN);
+    let labels = &[("alertname", "Slow"), ("firing_only", "yes")];
+    w.fire(labels);
+    w.pass(MINUTE);
+    w.end(labels);
+    w.pass(10 * MINUTE);
+    w.fire(labels);
+    w.pass(10 * MINUTE);
+    assert_eq!(w.seen.iter().map(|s| s.status).collect::<Vec<_>>(), ["firing", "firing"]);
+}
+
+#[test]
+fn muted_by_inhibition_silence_and_time() {
+    let mut w = World::new(PLAIN);
+    w.fire(&[("alertname", "Down"), ("instance", "1")]);
+    w.fire(&[("alertname", "Slow"), ("instance", "1")]);
+    w.fire(&[("alertname", "Slow"), ("instance", "2"), ("quiet", "yes")]);
+    w.pass(MINUTE);
+    assert_eq!(sent(&w), [(30, "firing", 1)]);
+    w.pass(HOUR);
+    // The hour of silence is over; the inhibition is not.
+    assert_eq!(w.seen.iter().filter(|s| s.key.ends_with("n2")).count(), 1);
+    let muted: Vec<_> = w
+        .engine
+        .alert_views(w.now)
+        .into_iter()
+        .filter(|a| a.status.state == "suppressed")
+        .map(|a| a.labels["alertname"].clone())
+        .collect();
+    assert_eq!(muted, ["Slow"]);
+
+    let mut w = World::new(PLAIN);
+    let silence = |id: &str, now: Now, ends_at| Silence {
+        id: id.to_owned(),
+        matchers: vec![SilenceMatcher {
+            name: "alertname".to_owned(),
+            value: "Sl.*".to_owned(),
+            is_regex: true,
+            is_equal: true,
+        }],
+        starts_at: now.wall,
+        ends_at,
+        updated_at: 0,
+        created_by: "a".to_owned(),
+        comment: "known".to_owned(),
+    };
+    assert_eq!(w.engine.set_silence(w.now, silence("x", w.now, w.now.wall)), Err(SilenceError::Past));
+    w.engine.set_silence(w.now, silence("s", w.now, w.now.wall + HOUR)).unwrap();
+    w.fire(&[("alertname", "Slow")]);
+    w.pass(50 * MINUTE);
+    w.crash(SECOND);
+    assert!(w.seen.is_empty());
+    w.engine.expire_silence(w.now, "s").unwrap();
+    w.pass(10 * MINUTE);
+    assert_eq!(w.seen.len(), 1);
+}
+
+#[test]
+fn a_receiver_that_comes_back_hears_the_latest() {
+    let mut w = World::new(PLAIN);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.fire(&[("alertname", "Slow"), ("instance", "1")]);
+    w.pass(2 * MINUTE);
+    w.fire(&[("alertname", "Slow"), ("instance", "2")]);
+    w.pass(5 * MINUTE);
+    w.moods.clear();
+    w.pass(2 * MINUTE);
+    let arrived: Vec<_> = w.seen.iter().filter(|s| s.arrived).map(|s| s.alerts).collect();
+    assert_eq!(arrived, [2]);
+}
+
+#[test]
+fn what_was_said_is_remembered_over_a_restart() {
+    let mut w = World::new(PLAIN);
+    let labels = &[("alertname", "Slow")];
+    w.fire(labels);
+    w.pass(MINUTE);
+    w.crash(10 * SECOND);
+    w.fire(labels);
+    w.pass(20 * MINUTE);
+    assert_eq!(w.seen.len(), 1, "it is not said twice");
+    w.end(labels);
+    w.pass(10 * MINUTE);
+    assert_eq!(w.seen.last().unwrap().status, "resolved");
+}
+
+#[test]
+fn the_body_is_alertmanagers() {
+    let mut w = World::new(PLAIN);
+    let mut alert = w.alert(&[("alertname", "Slow"), ("instance", "a\"b")]);
+    alert.annotations = sideband::model::Labels::from_pairs([("summary", "s")]);
+    alert.generator_url = "http://g".to_owned();
+    alert.starts_at += 120;
+    w.engine.alerts(w.now, vec![alert]);
+    w.now.boot += 30_000;
+    w.now.wall += 30_000;
+    w.engine.tick(w.now);
+    let job = w.engine.take_sends(w.now, 1).remove(0);
+    let body = serde_json::to_string(&WebhookBody::new(&job.notification, "http://me", 0, None)).unwrap();
+    let fingerprint = &job.notification.alerts[0].fingerprint;
+    assert_eq!(
+        body,
+        format!(
+            r#"{{"receiver":"team","status":"firing","alerts":[{{"status":"firing","labels":{{"alertname":"Slow","instance":"a\"b"}},"annotations":{{"summary":"s"}},"startsAt":"2026-11-23T08:00:00.12Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":"http://g","fingerprint":"{fingerprint}"}}],"notification_reason":"first notification","groupLabels":{{"alertname":"Slow"}},"commonLabels":{{"alertname":"Slow","instance":"a\"b"}},"commonAnnotations":{{"summary":"s"}},"externalURL":"http://me","version":"4","groupKey":"{{}}:{{alertname=\"Slow\"}}","truncatedAlerts":0}}"#
+        )
+    );
+}

@@ -1,0 +1,90 @@
+//! What the listener allows and what it ends.
+
+use std::time::Duration;
+
+use sideband::net::auth::Security;
+use sideband::net::listener::ServerLimits;
+use sideband::web::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::World;
+
+async fn limited(limits: ServerLimits) -> World {
+    let options =
+        Options { max_body_bytes: 1000, body_timeout: Duration::from_millis(50), ..Options::default() };
+    World::start(options, Security::open(), limits).await
+}
+
+fn short() -> ServerLimits {
+    ServerLimits {
+        header_timeout: Duration::from_millis(50),
+        idle_timeout: Duration::from_millis(100),
+        drain_timeout: Duration::from_millis(500),
+        ..ServerLimits::default()
+    }
+}
+
+#[tokio::test]
+async fn dribbling_and_idle_clients_are_cut_off() {
+    let world = limited(short()).await;
+    // A head that never ends, nothing at all: closed without an answer that matters.
+    for start in [&b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "[..], b""] {
+        let answer = world.raw(start).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    // A body that never ends.
+    let head =
+        b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 500\r\n\r\nquery=";
+    assert!(world.raw(head).await.starts_with(b"HTTP/1.1 408"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn too_much_is_refused() {
+    let world = limited(ServerLimits { max_header_bytes: 8192, ..ServerLimits::default() }).await;
+    let long = "x".repeat(20_000);
+    for request in
+        [format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"), format!("GET / HTTP/1.1\r\nX: {long}\r\n\r\n")]
+    {
+        // The connection is closed with bytes unread, so the answer may get lost on its way.
+        let answer = world.raw(request.as_bytes()).await;
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    assert_eq!(world.post("/api/v1/query", &format!("query={}", "1".repeat(1000))).await.status, 413);
+    assert!(world.raw(b"nonsense\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
+    assert_eq!(world.get("/-/healthy").await.status, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_when_there_are_too_many() {
+    let world = limited(ServerLimits { max_connections: 2, ..ServerLimits::default() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        idle.push(TcpStream::connect(world.addr).await.unwrap());
+    }
+    for _ in 0..5 {
+        assert_eq!(world.get("/-/healthy").await.status, 200);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_serves_many_requests_and_ends_with_the_server() {
+    let world = limited(ServerLimits::default()).await;
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    for _ in 0..3 {
+        stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let n = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..n].starts_with(b"HTTP/1.1 200"));
+    }
+    // Idle connections do not hold up the shutdown.
+    world.end().await;
+    assert_eq!(stream.read(&mut buffer).await.unwrap_or(0), 0);
+}

@@ -1,0 +1,79 @@
+//! Pages for people, and the pages behind signed links.
+
+use sideband::web::*;
+
+use super::{NOW, World};
+
+#[tokio::test]
+async fn pages_escape_and_load_nothing_from_elsewhere() {
+    let world = World::local().await;
+    world.append(NOW, &[(&[("__name__", "up"), ("evil", "<script>alert(1)</script>")], 1.0)]);
+    let mut rule =
+        RuleView { name: "<b>".into(), kind: RuleKind::Sigma, query: "up".into(), ..RuleView::default() };
+    rule.alerts.push(AlertView { state: AlertState::Firing, ..AlertView::default() });
+    let group =
+        RuleGroupView { name: "g".into(), interval: 15.0, rules: vec![rule], ..RuleGroupView::default() };
+    world.fake.groups.lock().unwrap().push(group);
+    for path in [
+        "/",
+        "/alerts",
+        "/rules",
+        "/targets",
+        "/graph",
+        "/graph?expr=up",
+        "/graph?g0.expr=up&g0.range_input=6h",
+        "/graph?expr=up%7B",
+        "/graph?expr=%22%3Cscript",
+        "/status",
+    ] {
+        let reply = world.get(path).await;
+        let text = reply.text();
+        assert_eq!(reply.status, 200, "{path}");
+        assert!(
+            text.starts_with("<!doctype html>") && !text.contains("<script") && !text.contains("<b><"),
+            "{path}: {text}"
+        );
+        assert!(reply.header("content-security-policy").unwrap().contains("default-src 'none'"));
+        assert!(!text.contains("http://") && !text.contains("https://"), "{path}");
+    }
+    assert!(world.get("/graph?expr=up").await.text().contains("<svg"));
+    assert_eq!(world.get("/style.css").await.header("content-type"), Some("text/css; charset=utf-8"));
+    assert_eq!(world.get("/nothing").await.status, 404);
+    assert_eq!(world.post("/rules", "").await.status, 405);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_overview_acknowledges() {
+    let world = World::local().await;
+    let page = world.get("/").await.text();
+    assert!(page.contains("Checkout &lt;slow&gt;") && page.contains("/api/v1/incidents/i1/ack"), "{page}");
+    let reply = world.post("/api/v1/incidents/i1/ack", "page=overview&by=web+page").await;
+    assert_eq!((reply.status, reply.header("location")), (303, Some("/")));
+    assert_eq!(world.done(), ["ack i1 by web page: "]);
+    assert!(world.get("/").await.text().contains("Acknowledged by <b>web page</b>"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_signed_link_acts_only_when_told_to() {
+    let world = World::local().await;
+    let page = world.get("/ack/good-i1").await;
+    assert!(
+        page.text().contains("Acknowledge as engineer-a") && page.text().contains("<form method=\"post\">")
+    );
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert!(world.done().is_empty());
+    let origin = [("Origin", "null"), ("Content-Type", "application/x-www-form-urlencoded")];
+    let done = world.ask("POST", "/ack/good-i1", &origin, "").await;
+    assert!(done.text().contains("Acknowledged by <b>engineer-a</b>"), "{done:?}");
+    assert_eq!(world.done(), ["ack i1 by engineer-a: by link"]);
+    for method in ["GET", "POST"] {
+        let bad = world.ask(method, "/ack/forged", &[], "").await;
+        assert_eq!(bad.status, 403);
+        assert!(bad.text().contains("This link does not work"));
+    }
+    assert_eq!(world.done().len(), 1);
+    world.end().await;
+}
