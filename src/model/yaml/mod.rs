@@ -1,12 +1,20 @@
 //! The one door to the YAML library: strict reading, errors with file, line and column, places kept.
 
+mod de;
+mod error;
+mod scalar;
+mod spanned;
+mod tree;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// A value and the place in the file where it stands.
-pub use serde_yaml::Spanned;
+use error::Error;
+use tree::Node;
+
+pub use spanned::{Place, Spanned};
 
 /// What is wrong in a file, and where. Lines and columns count from 1; 0 says that the place is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +54,14 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Reads a file's text into `T`. Unknown and repeated keys are errors when `T` denies unknown fields;
-/// aliases and depth are bounded by the library's budget; YAML 1.2 booleans only.
+/// Reads a file's text into `T`. Unknown keys are errors when `T` denies them, repeated keys always;
+/// aliases, nesting and size are bounded; YAML 1.2 booleans only.
 ///
 /// # Errors
 /// Bad syntax, or what `T` refuses, with the place.
 pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileError> {
-    let options = serde_yaml::options! { with_snippet: false, strict_booleans: true };
-    serde_yaml::from_str_with_options(text, options).map_err(|e| located(file, &e))
+    let root = single(file, text)?;
+    T::deserialize(&root).map_err(|e| located(file, e.or_at(root.place)))
 }
 
 /// Reads every document of a file's text. Empty documents are left out.
@@ -61,16 +69,27 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileErro
 /// # Errors
 /// As [`parse`].
 pub fn parse_all<T: DeserializeOwned>(file: &Path, text: &str) -> Result<Vec<T>, FileError> {
-    let options = serde_yaml::options! { with_snippet: false, strict_booleans: true };
-    serde_yaml::from_multiple_with_options(text, options).map_err(|e| located(file, &e))
+    tree::documents(text)
+        .map_err(|e| located(file, e))?
+        .iter()
+        .filter(|root| !root.is_null())
+        .map(|root| T::deserialize(root).map_err(|e| located(file, e.or_at(root.place))))
+        .collect()
 }
 
-fn located(file: &Path, e: &serde_yaml::Error) -> FileError {
-    let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
-    // The library may repeat the place at the end of its text.
-    let text = e.to_string();
-    let message = plain_words(text.split(" at line ").next().unwrap_or(&text));
-    FileError { file: file.to_owned(), line, column, message }
+/// The only document of a text; a text without any is null.
+fn single(file: &Path, text: &str) -> Result<Node, FileError> {
+    let mut documents = tree::documents(text).map_err(|e| located(file, e))?.into_iter();
+    let first = documents.next().unwrap_or_else(|| Node::null(Place::default()));
+    match documents.next() {
+        None => Ok(first),
+        Some(second) => Err(located(file, Error::at(second.place, "multiple YAML documents detected"))),
+    }
+}
+
+fn located(file: &Path, e: Error) -> FileError {
+    let place = e.place();
+    FileError { file: file.to_owned(), line: place.line(), column: place.column(), message: e.to_string() }
 }
 
 /// The library's words where they speak of its own insides, in those of who wrote the file.
@@ -95,7 +114,10 @@ fn plain_words(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod door {
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
