@@ -92,27 +92,6 @@ fn located(file: &Path, e: Error) -> FileError {
     FileError { file: file.to_owned(), line: place.line(), column: place.column(), message: e.to_string() }
 }
 
-/// The library's words where they speak of its own insides, in those of who wrote the file.
-fn plain_words(text: &str) -> String {
-    for (theirs, ours) in [
-        ("expected mapping start", "a mapping (key: value) is expected here"),
-        ("expected sequence start", "a list is expected here"),
-        ("expected string scalar", "a text is expected here"),
-        ("recursion limit exceeded", "nested too deeply"),
-        ("budget breached: Depth", "nested too deeply"),
-        ("budget breached", "too large: more nodes, aliases or text than a configuration may have"),
-        ("invalid u", "a whole number from 0 upwards, not too large, is expected here"),
-        ("invalid i", "a whole number, not too large, is expected here"),
-    ] {
-        let rest = text.strip_prefix(theirs);
-        // `invalid u64`, not `invalid unicode`.
-        if rest.is_some_and(|r| !theirs.starts_with("invalid") || matches!(r, "8" | "16" | "32" | "64")) {
-            return ours.to_owned();
-        }
-    }
-    text.split(", set DuplicateKeyPolicy").next().unwrap_or(text).to_owned()
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -136,7 +115,6 @@ mod door {
             ("name: a\nname: b\n", 2, "duplicate"),
             ("name: a\nevery: 1q\n", 2, "1q"),
             ("name: [\n", 1, ""),
-            ("- name\n", 1, "a mapping (key: value) is expected"),
         ] {
             let e = parse::<Doc>(Path::new("x.yml"), text).unwrap_err();
             assert!(e.line == line && e.to_string().contains(part), "{text:?}: {e}");
