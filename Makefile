@@ -32,6 +32,7 @@ test: $(VENV)/.ready ## unit, integration and end-to-end tests
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test conformance --test nab -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
