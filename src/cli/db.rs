@@ -5,12 +5,10 @@ use std::process::ExitCode;
 
 use base64::Engine as _;
 
+use crate::daemon::LEDGER_FILE;
 use crate::ledger::{Ledger, LedgerError};
 
 use super::flags::DbCommand;
-
-/// The ledger's file in the storage path.
-pub const LEDGER_FILE: &str = "ledger.redb";
 
 /// Runs the command; exit code 1 with the reason when the ledger cannot be read.
 pub fn run(command: DbCommand) -> ExitCode {

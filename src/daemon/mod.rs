@@ -23,6 +23,7 @@ use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
 use reload::{Request, Requests};
+pub use rooms::LEDGER_FILE;
 use rooms::Rooms;
 use signals::{Signal, Signals};
 use watch::Watch;

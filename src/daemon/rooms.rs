@@ -35,7 +35,7 @@ use super::{Options, StartError};
 /// The host's number as a source; targets and rule groups have the numbers after it.
 const HOST_SOURCE: SourceId = SourceId(0);
 /// The ledger's file in the storage path.
-const LEDGER_FILE: &str = "ledger.redb";
+pub const LEDGER_FILE: &str = "ledger.redb";
 /// The file of the baselines in the storage path.
 const BASELINES_FILE: &str = "baselines";
 /// The directory of the samples in the storage path.
