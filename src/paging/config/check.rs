@@ -638,4 +638,3 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
 fn not_built(message: &str) -> bool {
     message.contains("not built yet") || message.contains("are built yet") || message.contains("not spoken")
 }
-
