@@ -3,5 +3,5 @@
 mod alertmanager;
 mod config;
 
-pub use alertmanager::{AlertmanagerSender, SenderMetrics};
+pub use alertmanager::{AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts};
 pub use config::{AlertingConfig, AlertmanagerConfig};
