@@ -339,8 +339,8 @@ impl Lifecycle for LifecycleAdapter {
         self.status.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn alertmanagers(&self) -> Vec<String> {
-        self.output.alertmanagers()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        (self.output.sender().urls(), self.output.sender().dropped_urls())
     }
 
     fn runtime(&self) -> RuntimeView {

@@ -340,8 +340,8 @@ pub trait Lifecycle: Send + Sync {
     /// Facts about the process.
     fn runtime(&self) -> RuntimeView;
     /// The URLs of the Alertmanagers that alerts are sent to.
-    fn alertmanagers(&self) -> Vec<String> {
-        Vec::new()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        Default::default()
     }
 }
 

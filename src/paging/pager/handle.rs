@@ -115,6 +115,15 @@ impl PagerHandle {
         false
     }
 
+    /// Hands over alerts of somebody who will not repeat them. When this returns they are in the ledger, as
+    /// far as the disk takes anything.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn keep_alerts(&self, alerts: Vec<Alert>) -> Result<(), PagerError> {
+        self.call(move |engine, now| engine.alerts(now, alerts)).await
+    }
+
     /// Acknowledges an incident. When this returns, it is in the ledger.
     ///
     /// # Errors
