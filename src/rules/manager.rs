@@ -165,7 +165,7 @@ impl Manager {
                 let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
                 let state = &mut rule.state().sigma;
                 count += match feedback {
-                    Feedback::Useful { at, useful } => usize::from(state.pages.mark(*at, *useful)),
+                    Feedback::Useful { at, useful } => usize::from(state.pages.mark(0, *at, *at, *useful)),
                     Feedback::NewNormal { series } => state.rebase(spec, series.as_ref()),
                 };
             }
@@ -412,9 +412,9 @@ impl Runner {
             let Some(stored) = self.stored.remove(&key) else { continue };
             let mut refused = 0;
             let mut series = Vec::with_capacity(stored.series.len());
-            for (labels, bytes) in stored.series {
+            for (labels, bytes, pages) in stored.series {
                 match spec.detector.decode(&bytes) {
-                    Ok(state) => series.push((labels, state)),
+                    Ok(state) => series.push((labels, state, pages)),
                     Err(_) => refused += 1,
                 }
             }

@@ -6,6 +6,7 @@
 mod alerting;
 mod alerts;
 mod baselines;
+mod budget;
 pub mod check;
 mod context;
 mod expand;
@@ -17,16 +18,18 @@ mod pages;
 mod recording;
 mod restore;
 pub mod schedule;
+mod sigma_alert;
 mod sigma_rule;
 pub mod unittest;
 mod view;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
+pub use budget::{Grounds, Reason, SeriesPages, Standing};
 pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
 pub use manager::{Feedback, Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
-pub use pages::{PageHistory, PageRecord};
+pub use pages::{PageHistory, PageRecord, Tally};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{AlertView, BandView, GroupView, RuleFilter, RuleType, RuleView, SeriesView};
