@@ -16,6 +16,7 @@ use super::budget::{Grounds, LastPage, Reason, SeriesPages, Standing};
 use super::file::{RuleKind, SigmaSpec};
 use super::group::{Group, Rule};
 use super::pages::{PageHistory, PageRecord, REMEMBERED, Tally};
+use super::relearn::{Incident, Incidents};
 
 /// The first bytes of the file; the last one is the version.
 const MAGIC: &[u8; 8] = b"SBSIGMA\x02";
@@ -29,6 +30,7 @@ pub struct Stored {
     /// Label sets, encoded states, and where each stands with its pages.
     pub series: Vec<(Labels, Vec<u8>, SeriesPages)>,
     pub pages: PageHistory,
+    pub incidents: Incidents,
 }
 
 /// By group and rule name.
@@ -64,12 +66,19 @@ pub(super) fn encode<'a>(groups: impl Iterator<Item = &'a Group>) -> (Vec<u8>, u
 }
 
 fn encode_rule(out: &mut Vec<u8>, rule: &Rule, spec: &SigmaSpec) -> usize {
-    let (history, names) = {
+    let (history, incidents, names) = {
         let state = rule.state();
         let names: Vec<Labels> = state.sigma.series.keys().cloned().collect();
-        (state.sigma.pages.clone(), names)
+        (state.sigma.pages.clone(), state.sigma.incidents.clone(), names)
     };
     put_history(out, &history);
+    out.extend((incidents.iter().len() as u32).to_le_bytes());
+    for incident in incidents.iter() {
+        out.push(u8::from(incident.series.is_some()));
+        put(out, incident.series.as_ref().map_or(&[], |l| l.as_bytes()));
+        out.extend(incident.from.to_le_bytes());
+        out.extend(incident.to.to_le_bytes());
+    }
     // How many there are is known at the end: some may have gone meanwhile.
     let at = out.len();
     out.extend([0; 4]);
@@ -182,6 +191,13 @@ fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
     let key = (text()?, text()?);
     let mut stored = Stored::default();
     stored.pages = read_history(rest)?;
+    for _ in 0..number(rest)? {
+        let one = chunk::<1>(rest)?[0] != 0;
+        let labels = take(rest)?;
+        let series = if one { Some(Labels::from_bytes(labels)?) } else { None };
+        let (from, to) = (i64::from_le_bytes(chunk(rest)?), i64::from_le_bytes(chunk(rest)?));
+        stored.incidents.add(Incident { series, from, to }, Timestamp::MAX);
+    }
     for _ in 0..number(rest)? {
         let labels = Labels::from_bytes(take(rest)?)?;
         let state = take(rest)?.to_vec();

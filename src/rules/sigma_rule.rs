@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp, is_stale_nan};
-use crate::promql::{Value as QueryValue, VectorSample};
+use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp};
+use crate::promql::VectorSample;
 use crate::sigma::{Action, Detector, Evaluation, Judgement, Record, SeriesState};
 use crate::storage::Storage;
 
@@ -14,14 +14,13 @@ use super::check;
 use super::context::{Context, Judged, Paged};
 use super::file::{RuleSpec, SigmaSpec};
 use super::pages::PageHistory;
+use super::relearn::{self, History, Incidents, Span};
 use super::sigma_alert;
 
 /// The most series of a rule that has no `limit`.
 const MAX_SERIES: usize = 10_000;
 /// A series that was not seen for so long, or for its window if that is longer, is forgotten, ms.
 const FORGET_MS: i64 = 3_600_000;
-/// The most points that a baseline learns from history.
-const WARM_POINTS: i64 = 2_000;
 
 /// The series that sigma rules record, and what they say.
 const RECORDED: [(&str, &str); 5] = [
@@ -48,8 +47,12 @@ pub(super) fn describe_series(storage: &Storage) {
 pub struct SigmaState {
     pub series: HashMap<Labels, Series>,
     pub pages: PageHistory,
+    /// What people called incidents.
+    pub incidents: Incidents,
     /// History was looked for.
     warmed: bool,
+    /// The expression was changed: what history says of the new one takes the place of what is known.
+    relearn: bool,
 }
 
 /// One series of a sigma rule.
@@ -73,13 +76,14 @@ impl SigmaState {
     pub fn restored(
         series: impl IntoIterator<Item = (Labels, SeriesState, SeriesPages)>,
         pages: PageHistory,
+        incidents: Incidents,
         now: Timestamp,
     ) -> Self {
         let series = series
             .into_iter()
             .map(|(labels, state, pages)| (labels, Series { pages, ..Series::new(state, now) }))
             .collect();
-        Self { series, pages, warmed: false }
+        Self { series, pages, incidents, ..Self::default() }
     }
 
     /// The rule was changed: baselines go on where the new detector can read them.
@@ -92,6 +96,12 @@ impl SigmaState {
             }
         }
         self.warmed = false;
+    }
+
+    /// The expression was changed, and what it means perhaps: history of the new one is looked for, and where there is enough of it,
+    /// it is learnt in the place of what is known.
+    pub fn expression_changed(&mut self) {
+        (self.warmed, self.relearn) = (false, true);
     }
 
     /// "This is the new normal", for one series or all: the centre moves to the last value. How many it were.
@@ -114,7 +124,7 @@ impl SigmaState {
 pub(super) struct Read {
     samples: Vec<VectorSample>,
     /// Learnt from stored samples, for a rule that knows nothing yet.
-    history: Vec<(Labels, Vec<(Timestamp, f64)>)>,
+    history: History,
 }
 
 /// Reads what the evaluation needs: everything that needs no lock. `cold`: the rule knows no series.
@@ -131,21 +141,12 @@ pub(super) fn read(
     if samples.len() > most {
         return Err(format!("exceeded limit of {most} with {} series", samples.len()));
     }
-    let mut history = Vec::new();
+    let mut history = History::new();
     if cold && !samples.is_empty() {
-        let window = spec.detector.config().baseline.window.ms();
-        let step = interval_ms.max(window / WARM_POINTS).max(1);
-        let end = at.read - step;
+        let (end, one) = (at.read, interval_ms.max(1));
         // What cannot be read is not learnt: the rule starts cold.
-        if let Ok(output) =
-            context.engine.range(context.source, &rule.expr, end - window / step * step, end, step)
-            && let QueryValue::Matrix(matrix) = output.value
-        {
-            for (labels, points) in matrix {
-                let points = points.iter().filter(|p| !is_stale_nan(p.v)).map(|p| (p.t, p.v)).collect();
-                history.push((labels.without(|n| n == METRIC_NAME), points));
-            }
-        }
+        history =
+            relearn::read(context, rule, Span::of(spec, end - one, one, samples.len())).unwrap_or_default();
     }
     Ok(Read { samples, history })
 }
@@ -153,7 +154,7 @@ pub(super) fn read(
 impl SigmaState {
     /// Does the next evaluation look for history?
     pub(super) fn is_cold(&self) -> bool {
-        !self.warmed && self.series.is_empty()
+        !self.warmed && (self.series.is_empty() || self.relearn)
     }
 }
 
@@ -175,13 +176,26 @@ pub(super) fn step(
         }
     }
     for (labels, points) in read.history {
-        if !points.is_empty() && !state.series.contains_key(&labels) {
-            let warm = detector.warm(points, &[]);
-            state.series.insert(labels, Series::new(warm, at.ts));
+        let incidents = state.incidents.of(&labels);
+        match state.series.get_mut(&labels) {
+            _ if points.is_empty() => {}
+            None => {
+                let warm = detector.warm(points, &incidents);
+                state.series.insert(labels, Series::new(warm, at.ts));
+            }
+            Some(series) if state.relearn => {
+                let warm = detector.warm(points, &incidents);
+                if relearn::learnt(spec, &warm) >= u64::from(detector.config().baseline.min_samples) {
+                    detector.relearnt(&mut series.state, warm, at.read);
+                }
+            }
+            Some(_) => {}
         }
     }
     // The first evaluation with series is the one that looks for history.
-    state.warmed |= !read.samples.is_empty();
+    if !read.samples.is_empty() {
+        (state.warmed, state.relearn) = (true, false);
+    }
     let mut out = Vec::new();
     let mut wanted = Vec::new();
     let policy = policy(rule, spec);

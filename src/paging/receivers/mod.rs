@@ -26,6 +26,8 @@ pub use text::DEFAULT_TEMPLATES;
 use crate::model::{Clock, Secret, Timestamp};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 
+/// How long a page can be judged by its link, ms: people look back in the next meeting.
+const FEEDBACK_MS: i64 = 30 * 86_400_000;
 /// How long a receiver may take when its configuration does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read, for its error text.
@@ -196,6 +198,21 @@ impl Message<'_> {
             person: incident.user.clone().unwrap_or_else(|| incident.target.clone()),
         };
         Some(self.shared.links.as_ref()?.url(&claim))
+    }
+
+    /// The link by which whoever gets this says whether it was useful: in pages, and in the message that it is over.
+    pub fn feedback_url(&self) -> Option<String> {
+        let n = self.notification();
+        let told = matches!(n.reason, Reason::Page | Reason::Resolved);
+        let incident = n.incident.as_ref().filter(|i| told && !i.automation)?;
+        let claim = AckClaim {
+            incident: incident.id,
+            round: self.job.round,
+            step: u16::try_from(self.job.step).unwrap_or(u16::MAX),
+            expires: (self.job.created_at + self.shared.link_ms.max(FEEDBACK_MS)) / 1000 * 1000,
+            person: incident.user.clone().unwrap_or_else(|| incident.target.clone()),
+        };
+        Some(self.shared.links.as_ref()?.judge_url(&claim))
     }
 
     /// The text of a template; an error in it is said in the text, and the page goes out.

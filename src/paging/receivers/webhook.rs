@@ -29,7 +29,8 @@ fn request(config: &WebhookConfig, message: &Message<'_>) -> Result<HttpRequest,
         message.external_url(),
         config.max_alerts.unwrap_or_default(),
         message.ack_url(),
-    );
+    )
+    .with_feedback(message.feedback_url());
     let mut request = json_request(Method::POST, message.text(&url), &body, message)?;
     let key = message.secret(config.signing_key.as_ref(), config.signing_key_file.as_deref())?;
     if !key.is_empty() {
