@@ -51,7 +51,14 @@ impl RulesView for RulesAdapter {
 }
 
 fn rule(r: rules::RuleView) -> RuleView {
-    let sigma = (r.kind == "sigma").then(|| serde_json::json!({ "bands": r.bands, "series": r.series }));
+    let sigma = (r.kind == "sigma").then(|| {
+        serde_json::json!({
+            "bands": r.bands,
+            "series": r.series,
+            "record": r.record,
+            "pageBudget": r.page_budget,
+        })
+    });
     RuleView {
         kind: match r.kind {
             "recording" => RuleKind::Recording,

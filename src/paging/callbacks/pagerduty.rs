@@ -78,7 +78,8 @@ fn wish(event: &Event, callback: &Callback, instance: &str, at: Timestamp) -> Wi
     };
     let kind = event.agent.as_ref().and_then(|a| a.kind.as_deref()).unwrap_or_default();
     // What sideband itself, or a time limit over there, did is nobody's decision.
-    if !kind.starts_with("user") && !(kind.is_empty() && !resolves) {
+    let somebody = kind.starts_with("user") || (kind.is_empty() && !resolves);
+    if !somebody {
         return Wish::Nothing("nobody did it");
     }
     let by = event.agent.as_ref().and_then(|a| a.summary.as_deref()).map(name).filter(|n| !n.is_empty());

@@ -21,6 +21,8 @@ use crate::paging::notification::{Notification, Reason};
 
 /// How long a receiver may take when its configuration does not say.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a page can be judged by its link, ms: people look back in the next meeting.
+const FEEDBACK_MS: i64 = 30 * 86_400_000;
 /// Bytes of an answer that are read, for its error text.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -105,6 +107,21 @@ impl<'a> Message<'a> {
     /// The link by which the person who gets this acknowledges; the same for every attempt.
     pub fn ack_url(&self) -> Option<String> {
         Some(self.shared.links.as_ref()?.url(&self.claim()?))
+    }
+
+    /// The link by which whoever gets this says whether it was useful: in pages, and in the message that it is over.
+    pub fn feedback_url(&self) -> Option<String> {
+        let n = self.notification();
+        let told = matches!(n.reason, Reason::Page | Reason::Resolved);
+        let incident = n.incident.as_ref().filter(|i| told && !i.automation)?;
+        let claim = AckClaim {
+            incident: incident.id,
+            round: self.job.round,
+            step: u16::try_from(self.job.step).unwrap_or(u16::MAX),
+            expires: (self.job.created_at + self.shared.link_ms.max(FEEDBACK_MS)) / 1000 * 1000,
+            person: incident.user.clone().unwrap_or_else(|| incident.target.clone()),
+        };
+        Some(self.shared.links.as_ref()?.judge_url(&claim))
     }
 
     /// The token for a button that comes back by a callback, where that is listened to.
