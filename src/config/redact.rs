@@ -64,7 +64,6 @@ pub fn redact(text: &str) -> String {
             if line.trim().is_empty() || indent > limit || of_list {
                 continue;
             }
-            hidden_below = None;
         }
         let (shown, open) = redact_line(line);
         hidden_below = open;
