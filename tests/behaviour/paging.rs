@@ -3,9 +3,11 @@
 mod callbacks;
 mod escalation;
 mod groups;
+mod links;
 mod mail;
 mod model;
 mod pager;
 mod receivers;
 mod schedules;
+mod templates;
 mod world;

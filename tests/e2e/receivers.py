@@ -201,6 +201,9 @@ def a_page_by_mail_is_acknowledged_from_the_mail(stage):
     for _ in range(2):
         expect(request(link, data=b"", headers={"X-Forwarded-For": "203.0.113.9"})[0] == 200, "POST to the link")
     wait("PagerDuty hears of it", lambda: "acknowledge" in world.actions(), 10)
+    seen = json.loads(http(world.url + "/api/v1/incidents/1"))["data"]
+    expect(seen["acknowledgedBy"] == "ann" and seen["acknowledgedVia"] == "link from 127.0.0.1, for 203.0.113.9", f"{seen}")
+    expect(any(h["what"].startswith("acknowledged by ann (link, from 127.0.0.1") for h in seen["history"]), f"{seen['history']}")
     world.depth = 0
     over = wait("the end by mail", lambda: len(world.mailbox.mails) > 1 and world.mailbox.mails[1], 15)
     expect(over["Subject"].startswith("[RESOLVED]"), over["Subject"])

@@ -471,3 +471,79 @@ acknowledge: {{external_url: 'https://me.example/', key_file: key}}
     assert!(key.contains("Bereitschaft%20S%C3%BCd"), "{key}");
     pager.shutdown().await;
 }
+
+/// A template that fails when it is due costs no page: the built-in text goes out, and says so.
+#[tokio::test]
+async fn a_template_that_fails_costs_no_page() {
+    for (integration, place) in [
+        (
+            "slack_configs: [{api_url: 'URL/', title: '{{ .Broken }}', text: '{{ .Broken }}'}]",
+            "/attachments/0/title",
+        ),
+        (
+            "pagerduty_configs: [{routing_key: k, url: 'URL/', description: '{{ .Broken }}'}]",
+            "/payload/summary",
+        ),
+        ("discord_configs: [{webhook_url: 'URL/', title: '{{ .Broken }}'}]", "/embeds/0/title"),
+        ("opsgenie_configs: [{api_key: k, api_url: 'URL/', message: '{{ .Broken }}'}]", "/message"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(|_, _| (200, "ok".to_owned())).await;
+        let integration = integration.replace("URL", &server.url);
+        // Nobody lends templates here, so that every one of them fails.
+        let pager = start(dir.path(), &integration, "", Ledger::in_memory().unwrap());
+        assert!(pager.alerts(vec![alert("Slow", false)]));
+        let body = server.until(1).await.remove(0).json();
+        let text = body.pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}"));
+        assert!(
+            text.starts_with("[FIRING:1] Slow (page)") && text.contains("<error expanding template"),
+            "{text}"
+        );
+        told(&pager, "page delivered").await;
+        pager.shutdown().await;
+    }
+}
+
+/// As many at once as the receiver takes, and not one more.
+#[tokio::test]
+async fn a_receiver_is_not_asked_more_often_at_once_than_it_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (count, high) = (Arc::clone(&running), Arc::clone(&most));
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            let (count, high) = (Arc::clone(&count), Arc::clone(&high));
+            tokio::spawn(async move {
+                {
+                    let mut n = count.lock().unwrap();
+                    *n += 1;
+                    let mut high = high.lock().unwrap();
+                    *high = (*high).max(*n);
+                }
+                let mut buffer = [0; 65536];
+                let _ = tcp.read(&mut buffer).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                *count.lock().unwrap() -= 1;
+                let _ =
+                    tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+            });
+        }
+    });
+    let text = format!(
+        "route: {{receiver: p, group_wait: 0s, group_by: [alertname]}}\nreceivers: [{{name: p, max_concurrency: 3, \
+         webhook_configs: [{{url: '{url}'}}]}}]\n"
+    );
+    let config = PagingConfig::parse(&dir.path().join("paging.yml"), &text).unwrap();
+    let pager = Pager::spawn(config, Ledger::in_memory().unwrap(), PagerOptions::default()).unwrap();
+    assert!(pager.alerts((0..20).map(|i| alert(&format!("A{i}"), false)).collect()));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while *most.lock().unwrap() < 3 || *running.lock().unwrap() > 0 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(*most.lock().unwrap(), 3);
+    pager.shutdown().await;
+}
