@@ -93,7 +93,8 @@ fn time(t: Timestamp) -> String {
 fn status(state: &State, pager: &PagerHandle) -> Outcome {
     let original = match pager.config() {
         Some(config) => {
-            std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default()
+            let text = std::fs::read_to_string(&config.path).unwrap_or_default();
+            config.without_secrets(&(state.parts.redact)(&text))
         }
         None => String::new(),
     };
