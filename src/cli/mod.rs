@@ -2,9 +2,11 @@
 
 mod check;
 mod db;
+mod drill;
 mod flags;
 mod query;
 mod run;
+mod server;
 mod unittest;
 
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check { what: CheckCommand::Rules { files, lint } }) => check::rules(&files, lint),
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
+        Some(Command::Drill(flags)) => drill::run(&flags),
         Some(Command::Db { what }) => db::run(what),
     }
 }

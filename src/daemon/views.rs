@@ -15,8 +15,8 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, HistoryView,
+    IncidentAlertView, IncidentState, IncidentView, Incidents, Lifecycle, PageView, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
     RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
@@ -238,7 +238,15 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         acknowledged_at: i.acknowledged.as_ref().map(|a| millis(&a.at)),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
-        resolved_by: String::new(),
+        resolved_by: i.resolved_by.unwrap_or_default(),
+        pages: i.notified.iter().map(page).collect(),
+        history: i
+            .history
+            .iter()
+            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
+            .collect(),
+        drill: i.drill,
+        delivered: i.delivered,
         alerts: i
             .alerts
             .iter()
@@ -251,6 +259,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
             })
             .collect(),
         id: i.id,
+    }
+}
+
+fn page(n: &paging::NotifiedView) -> PageView {
+    PageView {
+        step: u32::try_from(n.step).unwrap_or(u32::MAX),
+        round: n.round,
+        target: n.target.clone(),
+        user: n.user.clone().unwrap_or_default(),
+        receiver: n.receiver.clone(),
+        automation: n.automation,
+        at: millis(&n.at),
+        arrivals: n
+            .arrivals
+            .iter()
+            .map(|a| ArrivalView {
+                integration: a.integration.clone(),
+                at: a.at.as_deref().map(millis),
+                attempts: a.attempts,
+                error: a.error.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
+mod drill;
 mod escalation;
 mod groups;
 mod model;

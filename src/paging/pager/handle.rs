@@ -16,9 +16,10 @@ use crate::model::{Alert, Clock, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
+    incident_key, read_incident,
 };
-use crate::paging::incident::Actor;
+use crate::paging::incident::{Actor, Incident};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
 use crate::paging::silence::{Silence, SilenceError};
@@ -163,16 +164,34 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
-        let recent =
-            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        let now = self.shared.now();
+        Ok(self.record(id).await?.map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// One incident as the ledger keeps it, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn record(&self, id: u64) -> Result<Option<Incident>, PagerError> {
+        let recent = self.call(move |engine, _| engine.incident(id).cloned()).await?;
         if recent.is_some() {
             return Ok(recent);
         }
         let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
         let read = move || shared.ledger.get(table, &key);
         let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
-        let now = self.shared.now();
-        Ok(row.and_then(|bytes| read_incident(&bytes)).map(|i| IncidentView::new(&i, now)))
+        Ok(row.and_then(|bytes| read_incident(&bytes)))
+    }
+
+    /// Begins a drill: its incident, as it is in the ledger now.
+    ///
+    /// # Errors
+    /// See [`DrillError`]; the outer one when paging has ended.
+    pub async fn drill(
+        &self,
+        request: DrillRequest,
+    ) -> Result<Result<Option<Incident>, DrillError>, PagerError> {
+        self.call(move |engine, now| engine.drill(now, &request).map(|id| engine.incident(id).cloned())).await
     }
 
     /// The alerts that fire.
