@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::query::form_encode;
 use crate::model::yaml;
 use crate::net::http::{HttpClient, HttpClientConfig, HttpRequest, Limits};
+use crate::remote::form_encode;
 
 /// A report over a year may take a while.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(60), max_body: 64 << 20 };

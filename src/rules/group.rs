@@ -178,6 +178,20 @@ impl Group {
         outcome
     }
 
+    /// Evaluates one rule as of `ts` (ms) and stores nothing: gives the series that it would write.
+    ///
+    /// # Errors
+    /// The evaluation's.
+    pub fn evaluate_rule(
+        &self,
+        context: &Context<'_>,
+        rule: &Rule,
+        ts: Timestamp,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let at = At { ts, read: ts.saturating_sub(self.query_offset_ms), limit: self.spec.limit };
+        self.run(context, rule, at, false)
+    }
+
     /// Evaluates one rule; gives the series that it writes.
     fn run(
         &self,

@@ -213,6 +213,7 @@ impl Shared {
             source: &*self.parts.source,
             storage: &self.parts.storage,
             settings,
+            replay: None,
         };
         group.evaluate(&context, &*self.parts.sink, ts)
     }

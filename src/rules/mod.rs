@@ -23,10 +23,10 @@ mod view;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
-pub use context::{Context, RESEND_DELAY_MS, Settings};
+pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
 pub use manager::{Feedback, Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
 pub use pages::{PageHistory, PageRecord};
-pub use sigma_rule::{Series, SigmaState};
+pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{AlertView, BandView, GroupView, RuleFilter, RuleType, RuleView, SeriesView};

@@ -11,7 +11,7 @@ use crate::template::Value;
 use super::alerting::{At, DUPLICATE};
 use super::alerts::{ActiveAlert, AlertBook};
 use super::check;
-use super::context::Context;
+use super::context::{Context, Judged, Paged};
 use super::expand::Data;
 use super::file::{RuleSpec, SigmaSpec};
 use super::pages::{EXPLAINED_MS, PageHistory, PageRecord};
@@ -200,16 +200,30 @@ pub(super) fn step(
         let evaluation = detector.evaluate(&mut series.state, at.read, sample.v);
         series.seen = at.ts;
         series.last = Some(evaluation);
+        let mut paged = Paged::No;
         if evaluation.bands.paged && evaluation.bands.top.is_some_and(|i| band_pages(rule, spec, i)) {
             let zscore = evaluation.judgement.zscore.abs();
             let allowed = paging || state.pages.allows(detector.config().page_budget, at.ts, zscore);
             series.demoted = !allowed;
+            paged = if !allowed {
+                Paged::HeldBack
+            } else if paging {
+                Paged::Joined
+            } else {
+                Paged::Sent
+            };
             if allowed && !paging {
                 state.pages.push(PageRecord { t: at.ts, zscore, useful: None });
                 paging = true;
             }
         }
-        record(rule, spec, &labels, &evaluation.judgement, &mut out);
+        if let Some(replay) = context.replay {
+            let (state, evaluation) = (&series.state, &evaluation);
+            replay.judged(&Judged { rule, spec, t: at.ts, series: &labels, state, evaluation, paged });
+        }
+        if context.replay.is_none_or(|r| r.is_read(rule)) {
+            record(rule, spec, &labels, &evaluation.judgement, &mut out);
+        }
         wants(spec, labels, series, &evaluation, &mut wanted);
     }
     let forget = detector.config().baseline.window.ms().max(FORGET_MS);
@@ -218,6 +232,10 @@ pub(super) fn step(
             return true;
         }
         let evaluation = detector.absent(&mut series.state, at.read);
+        if let Some(replay) = context.replay {
+            let (state, evaluation, paged) = (&series.state, &evaluation, Paged::No);
+            replay.judged(&Judged { rule, spec, t: at.ts, series: labels, state, evaluation, paged });
+        }
         wants(spec, labels.clone(), series, &evaluation, &mut wanted);
         at.ts.saturating_sub(series.seen) < forget
     });
@@ -225,8 +243,8 @@ pub(super) fn step(
     Ok(out)
 }
 
-/// The severity of a band is its own, or the rule's.
-fn band_pages(rule: &RuleSpec, spec: &SigmaSpec, band: usize) -> bool {
+/// Does an alert of this band page? The severity of a band is its own, or the rule's.
+pub fn band_pages(rule: &RuleSpec, spec: &SigmaSpec, band: usize) -> bool {
     let own = spec.bands.get(band).filter(|l| l.get("severity").is_some());
     let alerts = spec.detector.band(band).is_some_and(|b| b.action == Action::Alert);
     alerts && check::pages(own.unwrap_or(&rule.labels))

@@ -32,7 +32,7 @@ impl BandsPlan {
     }
 
     /// Distance in σ on the side that counts; 0 below `min_deviation`.
-    fn distance(&self, j: &Judgement) -> f64 {
+    pub fn distance(&self, j: &Judgement) -> f64 {
         let signed = match self.direction {
             Direction::Above => j.zscore,
             Direction::Below => -j.zscore,

@@ -88,6 +88,16 @@ impl Detector {
         Evaluation { judgement, bands }
     }
 
+    /// Moves bands by a judgement that was made before: what would these bands have done? Nothing is widened.
+    pub fn rejudge(&self, bands: &mut Bands, now: Timestamp, judgement: &Judgement) -> BandsChange {
+        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY)
+    }
+
+    /// Distance from the centre in σ on the side that counts: 0 on the other side and below `min_deviation`.
+    pub fn distance(&self, judgement: &Judgement) -> f64 {
+        self.bands.distance(judgement)
+    }
+
     /// The expression had no value for this series: as a sample that is no number.
     pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
         self.evaluate(state, now, f64::NAN)

@@ -168,6 +168,7 @@ impl Bench {
             source: &self.storage,
             storage: &self.storage,
             settings: &self.settings,
+            replay: None,
         };
         for group in &self.groups {
             group.evaluate(&context, &self.sent, t);
