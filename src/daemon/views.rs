@@ -15,9 +15,9 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView,
-    IncidentState, IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView,
-    RulesView, RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, HistoryView,
+    IncidentAlertView, IncidentState, IncidentView, Incidents, Lifecycle, PageView, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
+    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
@@ -197,10 +197,7 @@ impl Incidents for IncidentsAdapter {
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
         let number = number(id)?;
         let found = self.ask(|pager| async move { pager.incident(number).await })?;
-        let found = found.ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))?;
-        let line = |h: &paging::HistoryView| HistoryView { at: millis(&h.at), what: h.what.clone() };
-        let history = found.history.iter().map(line).collect();
-        Ok(IncidentView { history, ..incident(found) })
+        found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
     }
 
     fn acknowledge(
@@ -271,8 +268,15 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
-        resolved_by: String::new(),
-        history: Vec::new(),
+        resolved_by: i.resolved_by.unwrap_or_default(),
+        pages: i.notified.iter().map(page).collect(),
+        history: i
+            .history
+            .iter()
+            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
+            .collect(),
+        drill: i.drill,
+        delivered: i.delivered,
         alerts: i
             .alerts
             .iter()
@@ -285,6 +289,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
             })
             .collect(),
         id: i.id,
+    }
+}
+
+fn page(n: &paging::NotifiedView) -> PageView {
+    PageView {
+        step: u32::try_from(n.step).unwrap_or(u32::MAX),
+        round: n.round,
+        target: n.target.clone(),
+        user: n.user.clone().unwrap_or_default(),
+        receiver: n.receiver.clone(),
+        automation: n.automation,
+        at: millis(&n.at),
+        arrivals: n
+            .arrivals
+            .iter()
+            .map(|a| ArrivalView {
+                integration: a.integration.clone(),
+                at: a.at.as_deref().map(millis),
+                attempts: a.attempts,
+                error: a.error.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -310,10 +310,48 @@ pub struct IncidentView {
     pub acknowledged_via: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resolved_by: String,
-    /// What happened, in order; only where one incident is asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<HistoryView>,
     pub alerts: Vec<IncidentAlertView>,
+    /// Who was paged, and what became of it, in order.
+    pub pages: Vec<PageView>,
+    /// What happened, in order.
+    pub history: Vec<HistoryView>,
+    pub drill: bool,
+    /// Every step of the policy was carried out, and taken by everything that it was sent to.
+    pub delivered: bool,
+}
+
+/// Somebody, or something, that was notified.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageView {
+    /// Counted from 1.
+    pub step: u32,
+    #[serde(rename = "loop")]
+    pub round: u32,
+    /// As the policy names it.
+    pub target: String,
+    /// Empty when the target is no person.
+    pub user: String,
+    pub receiver: String,
+    pub automation: bool,
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    /// By integration.
+    pub arrivals: Vec<ArrivalView>,
+}
+
+/// What became of a page at an integration.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArrivalView {
+    pub integration: String,
+    /// When it was taken.
+    #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
 }
 
 /// A line of an incident's history.
