@@ -147,7 +147,7 @@ impl Rooms {
                 security: security.clone(),
                 rules: Arc::new(RulesAdapter(rules.clone())),
                 targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter::new(pager.clone())),
+                incidents: Arc::new(IncidentsAdapter::new(pager.clone(), rules.clone(), clock.clone())),
                 pager: Arc::new({
                     let pager = pager.clone();
                     move || pager.get()

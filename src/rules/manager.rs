@@ -153,7 +153,13 @@ impl Manager {
     pub fn feedback(&self, target: &Target, feedback: &Feedback) -> Taken {
         let groups = self.shared.groups();
         let context = self.shared.context(&groups.settings);
-        feedback::apply(&context, &groups.list, target, feedback, self.shared.parts.clock.now())
+        feedback::feedback(
+            &context,
+            groups.list.iter().map(AsRef::as_ref),
+            target,
+            feedback,
+            self.shared.parts.clock.now(),
+        )
     }
 }
 

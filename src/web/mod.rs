@@ -7,6 +7,7 @@ mod deadline;
 mod exposed;
 mod guard;
 mod json;
+mod judge;
 mod metrics;
 mod pages;
 mod params;
@@ -19,7 +20,8 @@ pub use metrics::WebMetrics;
 pub use server::Web;
 pub use state::{Options, Parts};
 pub use views::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, Baseline, BoxFuture, CommandError, DroppedTargetView, FeedbackView,
+    IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView, Lifecycle,
+    RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView, TargetHealth,
+    TargetView, TargetsView, TokenView, Verdict,
 };

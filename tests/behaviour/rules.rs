@@ -161,6 +161,23 @@ impl Bench {
         self.evaluate(t);
     }
 
+    /// What a person says at `now`, as the manager does it.
+    fn say(&self, target: &Target, feedback: &Feedback, now: Timestamp) -> sideband::rules::Taken {
+        let engine = Engine::default();
+        let context = Context {
+            engine: &engine,
+            source: &self.storage,
+            storage: &self.storage,
+            settings: &self.settings,
+            replay: None,
+        };
+        sideband::rules::feedback(&context, self.groups.iter(), target, feedback, now)
+    }
+
+    fn view(&self) -> Vec<sideband::rules::GroupView> {
+        sideband::rules::views(self.groups.iter(), &RuleFilter::default())
+    }
+
     fn evaluate(&self, t: Timestamp) {
         let engine = Engine::default();
         let context = Context {
@@ -489,6 +506,74 @@ fn the_page_that_spends_the_budget_says_so_and_something_worse_pages_all_the_sam
     for (text, begin) in told.iter().zip(begins) {
         assert!(text.starts_with(begin), "{text}");
     }
+}
+
+#[test]
+fn feedback_of_an_alert_finds_its_page_and_takes_its_interval_out() {
+    use sideband::rules::RecordView;
+    // Nothing freezes the baseline: the band does not fire for an hour.
+    let text = SIGMA.replace("{sigma: 3, for: 30s", "{sigma: 3, for: 1m");
+    let bench = Bench::new(&text);
+    for i in 0..400 {
+        bench.tick(i * 15 * S, calm(i));
+    }
+    for i in 400..410 {
+        bench.tick(i * 15 * S, 30.0);
+    }
+    let page = bench
+        .sent
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .rev()
+        .find(|(_, a)| a.labels.get("severity") == Some("page"))
+        .unwrap()
+        .1
+        .clone();
+    for i in 410..420 {
+        bench.tick(i * 15 * S, calm(i));
+    }
+    let now = 420 * 15 * S;
+    let say = |target: &Target, feedback: &Feedback| bench.say(target, feedback, now);
+    let alert = Target::Alert(page.labels.clone());
+    let useless = Feedback::Judged { from: page.starts_at, to: now, useful: false };
+    let useful = Feedback::Judged { from: page.starts_at, to: now, useful: true };
+    assert_eq!(say(&alert, &useless).pages, 1);
+    let record = || -> RecordView { bench.view().remove(0).rules.remove(0).record.unwrap() };
+    assert_eq!((record().last_30d.useless, record().all.better_than_coin), (1, false));
+    // The last word counts.
+    assert_eq!(say(&alert, &useful).pages, 1);
+    assert_eq!((record().last_30d.useless, record().last_30d.useful), (0, 1));
+    assert!((record().all.coin_p_value - 0.5).abs() < 1e-9);
+    assert!(record().text.contains("1 useful"));
+    // Alerts of other rules, other series, other times are none of it.
+    for labels in [
+        page.labels.to_builder().set("alertname", "Other").build(),
+        page.labels.to_builder().set("pod", "from-elsewhere").build(),
+    ] {
+        assert_eq!(say(&Target::Alert(labels), &useful).rules, 0);
+    }
+    let later = Feedback::Judged { from: page.starts_at + 3_600_000, to: now + 3_600_000, useful: true };
+    assert_eq!(say(&alert, &later).pages, 0);
+
+    // A shift below every band was learnt as normal, and a person knows better.
+    let center = |bench: &Bench| bench.now("sideband_sigma_center")[0].1;
+    for i in 420..560 {
+        bench.tick(i * 15 * S, if i < 500 { 11.5 } else { calm(i) });
+    }
+    let learnt = center(&bench);
+    assert!(learnt > 10.4, "{learnt}");
+    let now = 560 * 15 * S;
+    let incident = Feedback::Incident { from: 420 * 15 * S, to: 500 * 15 * S };
+    let done = bench.say(&alert, &incident, now);
+    assert_eq!((done.rules, done.series, done.notes.len()), (1, 1, 0), "{done:?}");
+    bench.tick(now, 10.0);
+    // 30 was an event, and is out too.
+    let clean = center(&bench);
+    assert!((clean - 10.0).abs() < 0.15 && clean < learnt - 0.3, "{clean}");
+    let normal = bench.say(&by_name("Slow"), &Feedback::NewNormal, now);
+    assert_eq!(normal.series, 1);
 }
 
 fn by_name(rule: &str) -> Target {
