@@ -18,7 +18,7 @@ use crate::web::{
     AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, FeedbackView, IncidentAlertView,
     IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView, Lifecycle, RuleFeedback,
     RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView, TargetHealth, TargetView,
-    TargetsView, TokenView, Verdict,
+    TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
@@ -203,13 +203,24 @@ impl IncidentsAdapter {
     }
 }
 
+impl IncidentsAdapter {
+    fn shown(&self, claim: AckClaim) -> Result<TokenView, CommandError> {
+        Ok(TokenView {
+            incident: self.get(&claim.incident.to_string())?,
+            step: u32::from(claim.step) + 1,
+            round: claim.round.saturating_add(1),
+            person: claim.person,
+        })
+    }
+}
+
 fn number(id: &str) -> Result<u64, CommandError> {
     id.parse().map_err(|_| CommandError::NotFound(format!("no incident {id}")))
 }
 
-fn actor(by: &str) -> Actor {
+fn actor(by: &str, from: &str) -> Actor {
     let by = if by.is_empty() { "somebody" } else { by };
-    Actor { by: by.to_owned(), via: "api".to_owned(), from: String::new() }
+    Actor { by: by.to_owned(), via: "api".to_owned(), from: from.to_owned() }
 }
 
 impl Incidents for IncidentsAdapter {
@@ -228,53 +239,46 @@ impl Incidents for IncidentsAdapter {
     }
 
     fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError> {
-        self.judged(number(id)?, said, actor(&said.by))
+        self.judged(number(id)?, said, actor(&said.by, &said.address))
     }
 
     fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError> {
         let claim = self.judge_claim(token)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        self.shown(claim)
     }
 
-    fn judge_by_token(
-        &self,
-        token: &str,
-        verdict: Verdict,
-        comment: &str,
-    ) -> Result<TokenView, CommandError> {
+    fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError> {
         let claim = self.judge_claim(token)?;
-        let said = IncidentFeedback {
-            verdict: Some(verdict),
-            comment: comment.to_owned(),
-            ..IncidentFeedback::default()
-        };
-        let actor = Actor { via: "link".to_owned(), ..actor(&claim.person) };
-        Ok(TokenView { incident: self.judged(claim.incident, &said, actor)?, person: claim.person })
+        let actor = Actor { via: "link".to_owned(), ..actor(&claim.person, &said.address) };
+        self.judged(claim.incident, said, actor)?;
+        self.shown(claim)
     }
 
-    fn acknowledge(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn acknowledge(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
-    fn resolve(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn resolve(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.resolve(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        self.shown(claim)
     }
 
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        let used = claim.clone();
-        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?
-            .map_err(refused)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        let (used, from) = (claim.clone(), from.to_owned());
+        match self.ask(|pager| async move { pager.acknowledge_by_link(used, from).await })? {
+            // What is over needs nobody any more, and that is what the page then says.
+            Ok(_) | Err(paging::CommandError::Resolved(_)) => self.shown(claim),
+            Err(e) => Err(refused(e)),
+        }
     }
 }
 
@@ -403,8 +407,8 @@ impl Lifecycle for LifecycleAdapter {
         self.status.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn alertmanagers(&self) -> Vec<String> {
-        self.output.alertmanagers()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        (self.output.sender().urls(), self.output.sender().dropped_urls())
     }
 
     fn runtime(&self) -> RuntimeView {

@@ -213,6 +213,12 @@ impl Incident {
         }
     }
 
+    /// When it last began to need somebody: triggered, or reopened.
+    pub fn opened_at(&self) -> Timestamp {
+        let reopened = self.history.iter().rev().find(|e| e.what.starts_with("reopened"));
+        reopened.map_or(self.triggered_at, |e| e.at)
+    }
+
     pub fn is_open(&self) -> bool {
         self.state != State::Resolved
     }

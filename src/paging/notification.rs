@@ -72,6 +72,9 @@ pub struct IncidentPart {
     pub drill: bool,
     /// Who was notified before, in order.
     pub notified: Vec<String>,
+    /// Who has it in hand, if anybody has.
+    #[serde(default)]
+    pub acknowledged_by: Option<String>,
 }
 
 /// Everything that is said, before a receiver gives it a form.

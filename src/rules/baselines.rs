@@ -189,8 +189,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StoredRules, BaselineError> {
 fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
     let mut text = || String::from_utf8(take(rest)?.to_vec()).ok();
     let key = (text()?, text()?);
-    let mut stored = Stored::default();
-    stored.pages = read_history(rest)?;
+    let mut stored = Stored { pages: read_history(rest)?, ..Stored::default() };
     for _ in 0..number(rest)? {
         let one = chunk::<1>(rest)?[0] != 0;
         let labels = take(rest)?;

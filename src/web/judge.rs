@@ -14,7 +14,7 @@ use super::pages::layout::{Html, Page};
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
-use super::views::{CommandError, TokenView};
+use super::views::{CommandError, IncidentFeedback, TokenView};
 
 /// Answers `/judge/TOKEN`.
 pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> Answer {
@@ -26,16 +26,22 @@ pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> 
         },
         _ => return method_not_allowed("GET, HEAD, POST"),
     };
-    let comment: String = asked.params.get("comment").chars().take(MAX_TEXT).collect();
+    let done = said.is_some();
+    let said = IncidentFeedback {
+        verdict: said,
+        address: asked.origin(),
+        comment: asked.params.get("comment").chars().take(MAX_TEXT).collect(),
+        ..IncidentFeedback::default()
+    };
     let incidents = Arc::clone(&state.parts.incidents);
-    let result = tokio::task::spawn_blocking(move || match said {
-        Some(verdict) => incidents.judge_by_token(&token, verdict, &comment),
-        None => incidents.read_judge_token(&token),
+    let result = tokio::task::spawn_blocking(move || match done {
+        true => incidents.judge_by_token(&token, &said),
+        false => incidents.read_judge_token(&token),
     })
     .await
     .unwrap_or_else(|_| Err(CommandError::Failed("the work was given up".to_owned())));
     finish(match result {
-        Ok(view) => html(StatusCode::OK, page(state, &view, said.is_some())),
+        Ok(view) => html(StatusCode::OK, page(state, &view, done)),
         Err(e) => html(status_of(&e), error_page(state, &e.to_string())),
     })
 }

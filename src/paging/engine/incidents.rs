@@ -370,6 +370,7 @@ impl Engine {
                     .iter()
                     .map(|n| n.user.clone().unwrap_or(n.target.clone()))
                     .collect(),
+                acknowledged_by: incident.acknowledged.as_ref().map(|a| a.actor.by.clone()),
             }),
             at: now.wall,
             valid_ms: 2 * incident.repeat_interval_ms,

@@ -29,8 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Paging, from outside. Clones speak to the same one.
 #[derive(Clone)]
 pub struct PagerHandle {
-    shared: Arc<Shared>,
-    plant: Arc<Plant>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) plant: Arc<Plant>,
     heart: Arc<Heart>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -40,8 +40,11 @@ pub(super) struct Shared {
     metrics: PagingMetrics,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
-    current: RwLock<Option<(Arc<PagingConfig>, Option<AckLinks>)>>,
+    current: RwLock<Option<Current>>,
 }
+
+/// What is in force: the configuration, and what signs links.
+type Current = (Arc<PagingConfig>, Option<AckLinks>);
 
 impl Shared {
     pub fn new(
@@ -57,7 +60,15 @@ impl Shared {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(config), links));
     }
 
-    fn now(&self) -> Now {
+    pub fn metrics(&self) -> &PagingMetrics {
+        &self.metrics
+    }
+
+    pub fn current(&self) -> &RwLock<Option<Current>> {
+        &self.current
+    }
+
+    pub fn now(&self) -> Now {
         Now { wall: self.clock.now(), boot: self.clock.boottime() }
     }
 }
@@ -102,6 +113,15 @@ impl PagerHandle {
         self.shared.metrics.alerts_dropped.get_or_create(&WithReason { reason }).inc_by(n);
         tracing::error!(alerts = n, reason, "paging does not take alerts");
         false
+    }
+
+    /// Hands over alerts of somebody who will not repeat them. When this returns they are in the ledger, as
+    /// far as the disk takes anything.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn keep_alerts(&self, alerts: Vec<Alert>) -> Result<(), PagerError> {
+        self.call(move |engine, now| engine.alerts(now, alerts)).await
     }
 
     /// Acknowledges an incident. When this returns, it is in the ledger.
@@ -315,7 +335,7 @@ impl PagerHandle {
     }
 
     /// Runs on the dispatcher's thread; the answer comes after the transaction.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Engine, Now) -> T + Send + 'static,
     ) -> Result<T, PagerError> {

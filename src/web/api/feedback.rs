@@ -58,6 +58,7 @@ pub(super) async fn judge(state: &Arc<State>, asked: &Asked, id: &str) -> Result
         from,
         to,
         by: said.by,
+        address: asked.origin(),
         comment: said.comment,
     };
     if feedback.verdict.is_none() && feedback.baseline.is_none() {

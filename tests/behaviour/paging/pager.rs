@@ -201,9 +201,9 @@ async fn a_receiver_that_cannot_be_sent_to_is_refused_by_name() {
 route: {receiver: p}
 receivers:
 - name: p
-  telegram_configs: [{chat_id: 1, bot_token: x}]
+  sns_configs: [{topic_arn: x}]
 - name: unused
-  telegram_configs: [{chat_id: 1, bot_token: x}]
+  sns_configs: [{topic_arn: x}]
 ";
     let config = PagingConfig::parse(std::path::Path::new("paging.yml"), text).unwrap();
     assert_eq!(config.unsendable.len(), 1);
@@ -211,7 +211,7 @@ receivers:
         panic!("it starts");
     };
     let text = refused.to_string();
-    assert!(text.contains("\"p\"") && text.contains("telegram_configs") && text.contains("use "), "{text}");
+    assert!(text.contains("\"p\"") && text.contains("sns_configs") && text.contains("use "), "{text}");
 }
 
 /// Every kind that is sent to, over HTTP: what arrives.
