@@ -2,6 +2,7 @@
 
 mod alerts;
 mod feedback;
+mod history;
 mod host;
 mod messages;
 mod metrics;

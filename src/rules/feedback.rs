@@ -144,7 +144,7 @@ fn take_out(
     }
     match relearn::read(context, &rule.spec, Span::of(spec, end, group.interval_ms, count)) {
         Ok(history) => {
-            let done = relearn::relearn(group, rule, spec, history, series.as_ref(), end);
+            let done = relearn::relearn(group, rule, spec, history, series.as_ref(), end, 0.5);
             taken.series = done.series;
             if done.too_short > 0 || done.series == 0 {
                 taken.notes.push(format!(

@@ -24,6 +24,7 @@ mod sigma_alert;
 mod sigma_rule;
 pub mod unittest;
 mod view;
+mod warm_start;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
@@ -40,3 +41,4 @@ pub use view::{
     AlertView, BandView, BudgetView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
     TallyView, groups as views,
 };
+pub use warm_start::{Asked, Asking, RemoteHistory};

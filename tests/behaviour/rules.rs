@@ -684,3 +684,117 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     let stored = std::fs::read(&file).unwrap();
     assert!(stored.windows(6).any(|w| w == b"SBSIGM") && stored.len() > 60, "{}", stored.len());
 }
+
+/// A central store that fails once, then knows two pods of the app.
+#[derive(Debug, Default)]
+struct Central(Mutex<Vec<String>>);
+
+impl sideband::rules::RemoteHistory for Central {
+    fn range<'a>(
+        &'a self,
+        expr: &'a str,
+        start: Timestamp,
+        end: Timestamp,
+        step: i64,
+    ) -> sideband::rules::Asked<'a> {
+        Box::pin(async move {
+            self.0.lock().unwrap().push(expr.to_owned());
+            let points = |level: f64| {
+                (0..=(end - start) / step)
+                    .map(|i| (start + i * step, level + calm(i) - 10.0))
+                    .collect::<Vec<_>>()
+            };
+            let labels = |pod: &str, ns: &str| {
+                Labels::from_pairs([("job", "j"), ("pod", pod), ("namespace", ns), ("instance", "i:1")])
+            };
+            Ok(vec![(labels("old", "prod"), points(10.0)), (labels("old", "test"), points(900.0))])
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_new_series_learns_from_a_central_store_in_the_background() {
+    use sideband::model::Clock as _;
+    let storage = Storage::in_memory();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let (send, _alerts) = tokio::sync::mpsc::unbounded_channel();
+    let manager = Manager::new(Parts {
+        storage: storage.clone(),
+        source: Arc::new(storage.clone()),
+        engine: Engine::default(),
+        clock: Arc::new(SystemClock),
+        sink: Arc::new(Channel(send)),
+        metrics: RuleMetrics::register(&mut registry),
+        baseline_file: None,
+    });
+    let central = Arc::new(Central::default());
+    let settings = Settings {
+        external_labels: Labels::from_pairs([("pod", "new"), ("namespace", "prod")]),
+        ..Settings::default()
+    };
+    let rules =
+        "groups:\n- name: g\n  interval: 15s\n  rules:\n  - {sigma: S, expr: x, bands: [{sigma: 3}]}\n";
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let manager = manager.clone();
+        async move {
+            let end = async {
+                let _ = stopped.await;
+            };
+            manager.run(end).await;
+        }
+    });
+    let mut number = 10;
+    let loaded = Loaded {
+        files: vec![read(rules)],
+        settings,
+        remote_history: Some(central.clone()),
+        ..Loaded::default()
+    };
+    let next = || {
+        number += 1;
+        SourceId(number)
+    };
+    manager.apply(loaded, next).await;
+    let t = SystemClock.now();
+    let mut appender = storage.appender(SourceId(1));
+    let id = appender.series(&Labels::from_pairs([("__name__", "x"), ("job", "j")])).unwrap();
+    appender.append(id, t, 10.0).unwrap();
+    appender.commit(t);
+    let warm = async {
+        loop {
+            let metrics = &mut String::new();
+            prometheus_client::encoding::text::encode(metrics, &registry).unwrap();
+            if metrics.contains("sideband_rule_baselines_warmed_total 1") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), warm).await.unwrap();
+    assert_eq!(*central.0.lock().unwrap(), ["x"]);
+    // The next evaluation judges by it.
+    let judged = async {
+        let mut t = t;
+        loop {
+            t += 1;
+            let mut appender = storage.appender(SourceId(1));
+            appender.append(id, t, 10.0).unwrap();
+            appender.commit(t);
+            manager
+                .apply(Loaded { files: vec![read(&rules.replace("15s", "1s"))], ..Loaded::default() }, || {
+                    SourceId(99)
+                })
+                .await;
+            let series = manager.groups(&RuleFilter::default()).remove(0).rules.remove(0).series.unwrap();
+            if let Some(one) = series.iter().find(|s| s.ready) {
+                return (one.center.unwrap(), one.samples);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let (center, samples) = tokio::time::timeout(std::time::Duration::from_secs(20), judged).await.unwrap();
+    assert!((center - 10.0).abs() < 0.3 && samples > 1000, "{center} {samples}");
+    drop(stop);
+    running.await.unwrap();
+}
