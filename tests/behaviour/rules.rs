@@ -685,7 +685,138 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     assert!(stored.windows(6).any(|w| w == b"SBSIGM") && stored.len() > 60, "{}", stored.len());
 }
 
-/// A central store that fails once, then knows two pods of the app.
+/// A configuration that takes the place of another, as a reload does it.
+fn reloaded(old: Bench, text: &str) -> Bench {
+    let new = Bench::on(old.storage.clone(), text);
+    for (new, old) in new.groups.iter().zip(&old.groups) {
+        new.take_over(old);
+    }
+    new
+}
+
+/// A warm rule that has paged once, at `i` 400.
+fn paged_once(text: &str) -> Bench {
+    let bench = Bench::new(text);
+    for i in 0..470 {
+        bench.tick(i * 15 * S, if (400..406).contains(&i) { 16.0 } else { calm(i) });
+    }
+    bench
+}
+
+#[test]
+fn what_a_rule_knows_and_what_it_spent_survives_edits() {
+    let samples = |b: &Bench| b.view()[0].rules[0].series.as_ref().unwrap()[0].samples;
+    let used = |b: &Bench| b.view()[0].rules[0].page_budget.as_ref().map(|p| p.used);
+    // (what is edited, what takes its place)
+    for (from, to) in [
+        ("team: web", "team: checkout"),
+        ("sigma: Slow", "sigma: Slower"),
+        ("keep_firing_for: 30s", "keep_firing_for: 1m"),
+        ("{sigma: 3, for: 30s", "{sigma: 3.5, for: 1m"),
+        ("expr: x", "expr: x * 1"),
+        ("summary: ", "text: "),
+    ] {
+        let old = paged_once(SIGMA);
+        let before = samples(&old);
+        assert!(before > 350 && used(&old) == Some(1));
+        let new = reloaded(old, &SIGMA.replace(from, to));
+        new.tick(470 * 15 * S, 10.0);
+        // A changed expression knows what fits the window: 240 samples, less what waits.
+        let least = if from.starts_with("expr") { 200 } else { before };
+        assert!(samples(&new) >= least, "{to}: {} of {before}", samples(&new));
+        assert_eq!(used(&new), Some(1), "{to}");
+        for i in 471..480 {
+            new.tick(i * 15 * S, 15.0);
+        }
+        // The budget of one page was spent before the edit.
+        let sent = new.sent.0.lock().unwrap();
+        let last = sent.iter().rev().find(|(t, a)| a.ends_at > *t).unwrap();
+        assert_eq!(last.1.labels.get("severity"), Some("ticket"), "{to}");
+    }
+}
+
+#[test]
+fn a_changed_expression_learns_from_what_is_stored_of_it() {
+    // Milliseconds in the place of seconds: with the old baseline every value would be 9,000σ away.
+    let new = reloaded(paged_once(SIGMA), &SIGMA.replace("expr: x", "expr: x * 1000"));
+    for i in 470..490 {
+        new.tick(i * 15 * S, calm(i));
+    }
+    assert!(new.sent().is_empty());
+    let center = new.now("sideband_sigma_center")[0].1;
+    assert!((center - 10_000.0).abs() < 300.0, "{center}");
+    // Nothing is stored of another series: it begins cold, and the old one is no reason for a page either.
+    let new = reloaded(paged_once(SIGMA), &SIGMA.replace("expr: x", "expr: y"));
+    for i in 470..490 {
+        new.feed(i * 15 * S, &[(&[("__name__", "y"), ("job", "k")], 5_000.0)]);
+        new.evaluate(i * 15 * S);
+    }
+    assert!(new.sent().iter().all(|(_, firing)| !firing));
+}
+
+#[test]
+fn three_paging_bands_crossed_at_once_are_one_page() {
+    let text = SIGMA
+        .replace("{sigma: 2, for: 30s, labels: {severity: ticket}}", "{sigma: 2, labels: {severity: page}}")
+        .replace(
+            "{sigma: 3, for: 30s, labels: {severity: page}}",
+            "{sigma: 3, labels: {severity: page}}\n          - {sigma: 4, labels: {severity: critical}}",
+        );
+    let bench = Bench::new(&text);
+    for i in 0..400 {
+        bench.tick(i * 15 * S, calm(i));
+    }
+    for i in 400..420 {
+        bench.tick(i * 15 * S, 30.0);
+    }
+    let sent = bench.sent.0.lock().unwrap();
+    let fired: std::collections::BTreeSet<_> = sent.iter().map(|(_, a)| a.labels.clone()).collect();
+    assert_eq!(fired.len(), 1, "{fired:?}");
+    assert_eq!(fired.first().unwrap().get("severity"), Some("critical"));
+    assert_eq!(bench.view()[0].rules[0].record.as_ref().unwrap().all.pages, 1);
+}
+
+#[test]
+fn a_series_that_is_new_to_a_warm_rule_is_cold() {
+    let bench = Bench::new(SIGMA);
+    for i in 0..460 {
+        let t = i * 15 * S;
+        let (old, new) = ([("__name__", "x"), ("job", "j")], [("__name__", "x"), ("job", "new")]);
+        // Calm for a moment, then wild: 60 samples must have been learnt before anything fires.
+        let mut series: Vec<(&[(&str, &str)], f64)> = vec![(&old, calm(i))];
+        if i >= 400 {
+            series.push((&new, if i < 405 { 10.0 } else { 500.0 + calm(i) * 20.0 }));
+        }
+        bench.feed(t, &series);
+        bench.evaluate(t);
+    }
+    assert!(bench.sent().is_empty(), "{:?}", bench.sent());
+}
+
+#[test]
+fn a_counter_that_begins_again_is_no_event() {
+    // A raw counter of about 10 a second; it is reset twice. Without `counter: true` its plain value would be judged.
+    let text =
+        SIGMA.replace("min_samples: 60", "min_samples: 60, counter: true").replace("direction: above", "");
+    let text = text.replace("record: all", "record: all\n        direction: both");
+    let bench = Bench::new(&text);
+    let mut total = 0.0;
+    for i in 0..500 {
+        total = if i == 300 || i == 400 { 3.0 } else { total + calm(i) * 15.0 };
+        bench.tick(i * 15 * S, total);
+    }
+    assert!(bench.sent().is_empty(), "{:?}", bench.sent());
+    let center = bench.now("sideband_sigma_center")[0].1;
+    assert!((center - 10.0).abs() < 0.5, "{center}");
+    // It is not blind to a real one.
+    for i in 500..510 {
+        total += 60.0 * 15.0;
+        bench.tick(i * 15 * S, total);
+    }
+    assert!(bench.sent().iter().any(|(_, firing)| *firing));
+}
+
+/// A central store that knows pods of two namespaces.
 #[derive(Debug, Default)]
 struct Central(Mutex<Vec<String>>);
 
