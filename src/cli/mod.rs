@@ -1,8 +1,10 @@
 //! The command line: flags as they are typed, and what each subcommand does with them.
 
+mod backtest;
 mod check;
 mod db;
 mod flags;
+mod progress;
 mod query;
 mod run;
 mod unittest;
@@ -27,5 +29,6 @@ pub fn main() -> ExitCode {
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
         Some(Command::Db { what }) => db::run(what),
+        Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
 }

@@ -27,6 +27,7 @@ pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
 pub use manager::{Feedback, Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
+pub use recording::recorded_labels;
 pub use pages::{PageHistory, PageRecord};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{AlertView, BandView, GroupView, RuleFilter, RuleType, RuleView, SeriesView};
