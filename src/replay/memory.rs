@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Labels, METRIC_NAME, Matcher, Sample, Timestamp};
+use crate::model::{Labels, Matcher, Sample, Timestamp};
 use crate::promql::{Each, EvalError, SeriesSet, Source};
 
 /// Samples that one [`Memory`] takes; one is 16 bytes.
@@ -156,13 +156,31 @@ impl Source for Memory {
     }
 }
 
-/// History with what the replayed rules record laid over it. A metric that they record is never taken from the history:
-/// there it may come from other versions of the rules.
+/// History with what the replayed rules write laid over it. What they write is never taken from the history: there it may come
+/// from other versions of the rules.
 pub struct Layered<'a> {
     pub history: &'a dyn Source,
     pub recorded: &'a Memory,
-    /// Names of the metrics that are recorded.
-    pub names: &'a HashSet<String>,
+    pub written: &'a Written,
+}
+
+/// What the replayed rules write.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Metrics of recording rules.
+    pub metrics: HashSet<String>,
+    /// Names of alerting and sigma rules.
+    pub alerts: HashSet<String>,
+}
+
+impl Written {
+    fn hides(&self, series: &Labels) -> bool {
+        let name = series.metric_name();
+        let of = |label: &str| series.get(label).is_some_and(|rule| self.alerts.contains(rule));
+        self.metrics.contains(name)
+            || name.starts_with("sideband_sigma_") && of("rule")
+            || matches!(name, "ALERTS" | "ALERTS_FOR_STATE") && of("alertname")
+    }
 }
 
 struct Both<'a> {
@@ -216,7 +234,7 @@ impl Source for Layered<'_> {
         let mut seen = Vec::with_capacity(below.len());
         let mut place = vec![None; below.len()];
         for (i, slot) in place.iter_mut().enumerate() {
-            if !self.names.contains(below.labels(i).get(METRIC_NAME).unwrap_or_default()) {
+            if !self.written.hides(below.labels(i)) {
                 *slot = Some(seen.len());
                 seen.push(i);
             }
@@ -269,10 +287,16 @@ mod tests {
         let history = memory(&[
             (&[("__name__", "raw"), ("i", "1")], &[(1000, 1.0)]),
             (&[("__name__", "job:raw"), ("i", "old")], &[(1000, 5.0)]),
+            (&[("__name__", "ALERTS"), ("alertname", "A")], &[(1000, 1.0)]),
+            (&[("__name__", "sideband_sigma_zscore"), ("rule", "A")], &[(1000, 1.0)]),
+            (&[("__name__", "sideband_sigma_zscore"), ("rule", "B")], &[(1000, 2.0)]),
         ]);
         let recorded = memory(&[(&[("__name__", "job:raw"), ("i", "new")], &[(1000, 7.0)])]);
-        let names = HashSet::from(["job:raw".to_owned()]);
-        let both = Layered { history: &history, recorded: &recorded, names: &names };
+        let set = |name: &str| HashSet::from([name.to_owned()]);
+        let written = Written { metrics: set("job:raw"), alerts: set("A") };
+        let both = Layered { history: &history, recorded: &recorded, written: &written };
+        assert!(ask(&both, "ALERTS", 1000).is_empty());
+        assert_eq!(ask(&both, "sum(sideband_sigma_zscore)", 1000), [("{}".to_owned(), 2.0)]);
         let rows = ask(&both, "{__name__=~\".*raw\"}", 1000);
         assert_eq!(
             rows,

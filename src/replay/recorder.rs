@@ -52,6 +52,8 @@ pub struct SeriesTrack {
     /// A band that pages fires.
     paging: bool,
     pub crossings: Vec<Crossing>,
+    /// The number of the history that it is of: pages of different histories never join.
+    pub history: u32,
     last: Timestamp,
     /// Where pages were possible: from the first judgement that was ready to the last, within what is counted.
     pub span: Option<(Timestamp, Timestamp)>,
@@ -71,6 +73,7 @@ pub struct Recorder {
     until: Timestamp,
     /// When the rule first had a series in this history, ms.
     seen: Option<Timestamp>,
+    history: u32,
     series: Vec<SeriesTrack>,
     places: HashMap<Labels, usize>,
     pub bands: Vec<BandCount>,
@@ -89,8 +92,8 @@ pub struct Recorder {
     pub evaluations: u64,
     pub failures: u64,
     pub first_failure: Option<String>,
-    /// Time that was replayed and counted, ms.
-    pub exposure_ms: i64,
+    /// Time that was replayed and counted, of each history, ms.
+    pub exposures: Vec<i64>,
     /// The highest score since somebody set it to 0.
     pub score: f64,
     /// Takes every score: of which series, when (ms), the value, the score.
@@ -130,6 +133,7 @@ impl Recorder {
             count_from: i64::MIN,
             until: i64::MAX,
             seen: None,
+            history: 0,
             series: Vec::new(),
             places: HashMap::new(),
             bands: vec![BandCount::default(); bands],
@@ -143,7 +147,7 @@ impl Recorder {
             evaluations: 0,
             failures: 0,
             first_failure: None,
-            exposure_ms: 0,
+            exposures: Vec::new(),
             score: 0.0,
             sink: None,
         }
@@ -153,6 +157,7 @@ impl Recorder {
     pub fn start(&mut self, count_from: Timestamp, until: Timestamp) {
         (self.count_from, self.until) = (count_from, until);
         self.seen = None;
+        self.history = self.history.wrapping_add(1);
         self.places.clear();
         self.paging = 0;
     }
@@ -160,7 +165,7 @@ impl Recorder {
     /// The history has ended: the time in which the rule could act counts. A sigma rule without a series could not.
     pub fn finish(&mut self, sigma: bool) {
         let seen = if sigma { self.seen.unwrap_or(self.until) } else { self.count_from };
-        self.exposure_ms += self.until.saturating_sub(self.count_from.max(seen)).max(0);
+        self.exposures.push(self.until.saturating_sub(self.count_from.max(seen)).max(0));
     }
 
     pub fn series(&self) -> &[SeriesTrack] {
@@ -192,6 +197,7 @@ impl Recorder {
             shadow: None,
             paging: false,
             crossings: Vec::new(),
+            history: self.history,
             last: i64::MIN,
             span: None,
         });

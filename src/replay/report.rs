@@ -146,9 +146,10 @@ impl Report {
     }
 }
 
-/// What a budget allows in this time: at least its pages, since a short replay proves nothing by a single page.
-pub fn allowed(budget: PageBudget, exposure_ms: i64) -> f64 {
-    f64::from(budget.pages) * (exposure_ms as f64 / budget.per.ms().max(1) as f64).max(1.0)
+/// What a budget allows in this time of each history: at least its pages, since a short replay proves nothing by a single page.
+fn allowed(budget: PageBudget, exposures: &[i64]) -> f64 {
+    let periods = exposures.iter().map(|ms| (*ms as f64 / budget.per.ms().max(1) as f64).max(1.0));
+    f64::from(budget.pages) * periods.sum::<f64>()
 }
 
 fn rule(
@@ -159,7 +160,7 @@ fn rule(
 ) -> RuleReport {
     let (group, spec) = replayer.rule(place);
     let recorder = &replayer.recorders[place];
-    let exposure = recorder.exposure_ms;
+    let exposure = recorder.exposures.iter().sum::<i64>();
     let days = exposure as f64 / DAY_MS as f64;
     let pages = recorder.pages.iter().filter(|p| p.first).count() as u64 + recorder.pages_dropped;
     let (a_month, low, high) = rate_interval(pages, exposure, MONTH_MS);
@@ -168,7 +169,7 @@ fn rule(
         _ => None,
     };
     let budget = own.or(budget);
-    let may = budget.map(|b| allowed(b, exposure));
+    let may = budget.map(|b| allowed(b, &recorder.exposures));
     let suggestion = match (&spec.kind, may) {
         (RuleKind::Sigma(sigma), Some(most)) => {
             Some(search::search(spec, sigma, recorder, replayer.interval_ms(place), most).map_or(

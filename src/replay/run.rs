@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use crate::model::{Duration, Labels, Sample, Timestamp, stale_nan};
+use crate::model::{Duration, Labels, METRIC_NAME, MatchOp, Matcher, Sample, Timestamp, stale_nan};
 use crate::promql::{Engine, EngineOptions, Expr, Source, Value};
 use crate::rules::check;
 use crate::rules::file::{GroupSpec, RuleFile, RuleKind, RuleSpec};
@@ -15,7 +15,7 @@ use crate::storage::{SourceId, Storage};
 
 use super::ahead::Ahead;
 use super::csv::{CSV_LABEL, CsvRow, ascending};
-use super::memory::{Layered, Memory};
+use super::memory::{Layered, Memory, Written};
 use super::plan::{self, Plan};
 use super::recorder::{DAY_MS, Recorder, Watch};
 
@@ -23,6 +23,8 @@ use super::recorder::{DAY_MS, Recorder, Watch};
 const CELLS: i64 = 1_000_000;
 /// Points in time of one stretch.
 const MAX_STEPS: i64 = 10_000;
+/// Stretches of a whole replay, at least.
+const STRETCHES: f64 = 50.0;
 const FIRST_STRETCH_MS: i64 = 3_600_000;
 const LONGEST_STRETCH_MS: i64 = 7 * DAY_MS;
 
@@ -99,8 +101,7 @@ pub struct Replayer {
     pub recorders: Vec<Recorder>,
     options: ReplayOptions,
     engine: Engine,
-    /// Metrics that the rules record.
-    names: HashSet<String>,
+    written: Written,
     reach_ms: Option<i64>,
 }
 
@@ -123,7 +124,10 @@ impl Replayer {
         let rules = || plan.order.iter().map(|(g, r)| &*groups[*g].rules[*r]);
         let recorders = rules().map(Recorder::new).collect();
         let recording = |rule: &&RuleSpec| matches!(rule.kind, RuleKind::Recording);
-        let names = rules().filter(recording).map(|r| r.name.clone()).collect();
+        let written = Written {
+            metrics: rules().filter(recording).map(|r| r.name.clone()).collect(),
+            alerts: rules().filter(|r| !recording(r)).map(|r| r.name.clone()).collect(),
+        };
         let reach = |rule: &RuleSpec| plan::reach(&rule.expr, options.lookback_ms);
         let reach_ms = rules().map(reach).try_fold(0, |most, r| r.map(|r| r.max(most)));
         let engine = Engine::new(EngineOptions {
@@ -131,7 +135,7 @@ impl Replayer {
             max_steps: usize::try_from(MAX_STEPS).unwrap_or_default() + 1,
             ..EngineOptions::default()
         });
-        Self { plan, recorders, engine, names, reach_ms, groups, options }
+        Self { plan, recorders, engine, written, reach_ms, groups, options }
     }
 
     /// The rule of a place in the plan, and its group.
@@ -217,7 +221,9 @@ impl Replayer {
                 world.recorded.trim(at.saturating_sub(reach));
             }
             let steps = (CELLS / i64::try_from(most).unwrap_or(i64::MAX).max(1)).clamp(20, MAX_STEPS);
-            width = finest.saturating_mul(steps).min(LONGEST_STRETCH_MS).max(finest);
+            // And not so long that nobody sees it move.
+            let seen = (total / STRETCHES) as i64;
+            width = finest.saturating_mul(steps).min(LONGEST_STRETCH_MS).min(seen).max(finest);
         }
         self.finish();
         progress(1.0);
@@ -232,8 +238,7 @@ impl Replayer {
     pub fn over_rows(&mut self, metric: &str, name: &str, rows: &[CsvRow]) -> Result<Vec<f64>, ReplayError> {
         let times = ascending(rows);
         let mut memory = Memory::default();
-        let place =
-            memory.series(&Labels::from_pairs([(crate::model::METRIC_NAME, metric), (CSV_LABEL, name)]));
+        let place = memory.series(&Labels::from_pairs([(METRIC_NAME, metric), (CSV_LABEL, name)]));
         for (t, row) in times.iter().zip(rows) {
             memory.push(place, *t, row.v);
         }
@@ -309,7 +314,7 @@ impl Replayer {
             History::Local(source) => *source,
             History::Remote(_) => &nothing,
         };
-        let layered = Layered { history: below, recorded: &world.recorded, names: &self.names };
+        let layered = Layered { history: below, recorded: &world.recorded, written: &self.written };
         let ahead = self.ahead(world, &layered, &spec, times, step, offset)?;
         let rows = ahead.as_ref().map_or(1, Ahead::len);
         if let (RuleKind::Recording, Some(ahead)) = (&spec.kind, &ahead)
@@ -408,14 +413,14 @@ impl Replayer {
         }
     }
 
-    /// Does the rule read nothing but what the replayed rules record?
+    /// Does the rule read nothing but what the replayed rules write?
     fn is_local(&self, spec: &RuleSpec) -> bool {
         let selectors = spec.expr.selectors();
+        let named = |m: &Matcher| m.name == METRIC_NAME && m.op == MatchOp::Equal;
         !selectors.is_empty()
             && selectors.iter().all(|selector| {
-                let rules = self.plan.order.iter().map(|(g, r)| &self.groups[*g].rules[*r]);
-                let recording = rules.filter(|rule| matches!(rule.kind, RuleKind::Recording));
-                recording.into_iter().any(|rule| plan::may_read(selector, rule))
+                let mut rules = self.plan.order.iter().map(|(g, r)| &self.groups[*g].rules[*r]);
+                selector.iter().any(named) && rules.any(|rule| plan::may_read(selector, rule))
             })
     }
 }

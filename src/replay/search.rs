@@ -89,13 +89,18 @@ fn detector(spec: &SigmaSpec, bands: Vec<Band>) -> Option<Detector> {
 
 /// Pages of the rule: those of its series, where those that overlap are one.
 fn count(detector: &Detector, recorder: &Recorder, interval_ms: i64) -> u64 {
-    let mut all: Vec<(Timestamp, Timestamp)> = Vec::new();
+    let mut all: Vec<(u32, Timestamp, Timestamp)> = Vec::new();
     for track in recorder.series() {
-        intervals(detector, &track.crossings, interval_ms, &mut all);
+        let mut own = Vec::new();
+        intervals(detector, &track.crossings, interval_ms, &mut own);
+        all.extend(own.into_iter().map(|(start, end)| (track.history, start, end)));
     }
     all.sort_unstable();
-    let (mut pages, mut until) = (0, i64::MIN);
-    for (start, end) in all {
+    let (mut pages, mut history, mut until) = (0, 0, i64::MIN);
+    for (of, start, end) in all {
+        if of != history {
+            (history, until) = (of, i64::MIN);
+        }
         pages += u64::from(start > until);
         until = until.max(end);
     }

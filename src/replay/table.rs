@@ -7,6 +7,9 @@ use crate::model::Duration;
 
 use super::report::{Report, RuleReport, Suggestion};
 
+/// More days than this are shown as months.
+const MOST_DAYS: usize = 62;
+
 /// The report, at most about `width` columns wide.
 pub fn text(report: &Report, width: usize) -> String {
     let mut out = String::new();
@@ -86,10 +89,22 @@ fn one(out: &mut String, rule: &RuleReport, width: usize) {
         );
     }
     if !rule.by_day.is_empty() {
-        let days: Vec<(String, f64)> =
-            rule.by_day.iter().map(|(day, n)| (format!("  {day}"), *n as f64)).collect();
-        out.push_str(&chart::text::bars(&days, width));
+        out.push_str(&chart::text::bars(&periods(&rule.by_day), width));
     }
+}
+
+/// Days, or months where there are too many days to look at.
+fn periods(by_day: &[(String, u64)]) -> Vec<(String, f64)> {
+    let letters = if by_day.len() > MOST_DAYS { "YYYY-MM".len() } else { usize::MAX };
+    let mut rows: Vec<(String, f64)> = Vec::new();
+    for (day, n) in by_day {
+        let name = format!("  {}", day.get(..letters).unwrap_or(day));
+        match rows.last_mut() {
+            Some((last, sum)) if *last == name => *sum += *n as f64,
+            _ => rows.push((name, *n as f64)),
+        }
+    }
+    rows
 }
 
 fn suggest(out: &mut String, rule: &RuleReport, suggestion: &Suggestion) {
