@@ -6,12 +6,14 @@ mod external_labels;
 mod file;
 mod inputs;
 mod redact;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
 pub use redact::redact;
+pub use templates::message_templates;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
@@ -128,10 +130,11 @@ fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError
     if !loader.errors.is_empty() {
         return Err(loader.errors);
     }
+    let shown = redact(text);
     Ok(Loaded {
+        shown: config.paging.as_ref().map_or(shown.clone(), |p| p.without_secrets(&shown)),
         config,
         warnings: loader.warnings,
-        shown: redact(text),
         missing: loader.missing,
         path: path.to_owned(),
         files_named: loader.files_named,
@@ -464,6 +467,9 @@ impl Loader<'_> {
             Ok(config) => {
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
                 self.warnings.extend(config.unsendable.iter().map(ToString::to_string));
+                if let Err(errors) = message_templates(&config, self.inputs) {
+                    self.errors.extend(errors);
+                }
                 Some(config)
             }
             Err(errors) => {

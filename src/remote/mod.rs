@@ -4,7 +4,7 @@ mod alertmanager;
 mod config;
 mod query;
 
-pub use alertmanager::{AlertmanagerSender, SenderMetrics};
+pub use alertmanager::{AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts};
 pub use config::{AlertingConfig, AlertmanagerConfig};
 pub(crate) use query::form_encode;
 pub use query::{MAX_POINTS, QueryError, QueryLimits, RangeSeries, RemoteQuery};

@@ -118,6 +118,14 @@ impl Detector {
         state
     }
 
+    /// A baseline that was learnt anew takes the place of that of `state`; the bands go on, and if they freeze it, it is frozen.
+    pub fn relearnt(&self, state: &mut SeriesState, warm: SeriesState, now: Timestamp) {
+        state.baseline = warm.baseline;
+        if let Some(since) = state.bands.freezes(&self.bands) {
+            state.baseline.freeze(&self.plan, now, since);
+        }
+    }
+
     /// "This is the new normal": the centre moves to `level` at once, bands clear.
     pub fn rebase(&self, state: &mut SeriesState, level: f64) {
         state.baseline.rebase(level);

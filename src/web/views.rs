@@ -223,14 +223,14 @@ pub trait Incidents: Send + Sync {
     fn list(&self, resolved_too: bool, limit: usize) -> Result<Vec<IncidentView>, CommandError>;
     /// One incident.
     fn get(&self, id: &str) -> Result<IncidentView, CommandError>;
-    /// Somebody takes it over. Repeating it is harmless.
-    fn acknowledge(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    /// Somebody takes it over, from an address. Repeating it is harmless.
+    fn acknowledge(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
     /// Somebody says that it is over. Repeating it is harmless.
-    fn resolve(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
     /// What a signed link is about. Changes nothing.
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError>;
     /// Acknowledges by a signed link.
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError>;
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError>;
 }
 
 /// Why a command did nothing.
@@ -321,6 +321,9 @@ pub struct IncidentAlertView {
 pub struct TokenView {
     /// Whom the page was sent to.
     pub person: String,
+    /// In which step and loop, counted from 1.
+    pub step: u32,
+    pub round: u32,
     pub incident: IncidentView,
 }
 
@@ -337,8 +340,8 @@ pub trait Lifecycle: Send + Sync {
     /// Facts about the process.
     fn runtime(&self) -> RuntimeView;
     /// The URLs of the Alertmanagers that alerts are sent to.
-    fn alertmanagers(&self) -> Vec<String> {
-        Vec::new()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        Default::default()
     }
 }
 

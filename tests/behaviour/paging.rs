@@ -4,4 +4,5 @@ mod escalation;
 mod groups;
 mod model;
 mod pager;
+mod schedules;
 mod world;

@@ -286,7 +286,7 @@ impl HttpClientConfig {
 }
 
 impl TlsConfig {
-    fn validate(&self) -> Result<(), String> {
+    pub(super) fn validate(&self) -> Result<(), String> {
         if self.ca.is_some() && self.ca_file.is_some() {
             return Err("at most one of ca and ca_file must be configured".into());
         }

@@ -10,6 +10,7 @@ mod url;
 
 pub use client::{Exchange, HttpClient, HttpRequest, HttpResponse, Limits};
 pub(crate) use config::with_http_client_fields;
+pub use tls::TlsClient;
 pub use config::{Authorization, BasicAuth, HeaderValues, HttpClientConfig, TlsConfig, TlsVersion};
 
 /// What can go wrong between a request and its answer.

@@ -8,6 +8,7 @@ mod commands;
 mod filter;
 mod groups;
 mod incidents;
+mod judge;
 mod outbox;
 mod records;
 mod views;
