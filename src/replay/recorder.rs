@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::model::{Labels, Timestamp};
 use crate::promql::{Expr, VectorSample};
 use crate::rules::file::{RuleKind, RuleSpec, SigmaSpec};
-use crate::rules::{Judged, Paged, Replay, band_pages};
+use crate::rules::{JOIN_MS, Judged, Paged, Replay, band_pages};
 use crate::sigma::{Action, Bands, Phase};
 
 use super::ahead::Ahead;
@@ -50,7 +50,7 @@ pub struct SeriesTrack {
     /// The bands as they would be if nothing had ever widened them or held a page back.
     shadow: Option<Bands>,
     /// A band that pages fires.
-    paging: bool,
+    asking: bool,
     pub crossings: Vec<Crossing>,
     /// The number of the history that it is of: pages of different histories never join.
     pub history: u32,
@@ -77,13 +77,14 @@ pub struct Recorder {
     series: Vec<SeriesTrack>,
     places: HashMap<Labels, usize>,
     pub bands: Vec<BandCount>,
-    /// Pages that the rule asked for, of every series, before any budget; those that join one too.
+    /// Pages as they would have gone out, of every series; those that join another one too.
     pub pages: Vec<PageAt>,
     pub pages_dropped: u64,
-    /// Pages as people would have got them, with what the budget does.
-    pub sent: u64,
-    /// Series that now page.
-    paging: usize,
+    /// Pages that the bands asked for, joined ones not counted: before the budget, and the quiet that comes with it.
+    pub asked: u64,
+    /// Series that now ask for a page, and when the last one was asked for that joined no other.
+    asking: usize,
+    last_asked: Option<Timestamp>,
     /// Days (since the epoch) with their first pages.
     pub days: BTreeMap<i64, u64>,
     pub crossings: usize,
@@ -139,8 +140,9 @@ impl Recorder {
             bands: vec![BandCount::default(); bands],
             pages: Vec::new(),
             pages_dropped: 0,
-            sent: 0,
-            paging: 0,
+            asked: 0,
+            asking: 0,
+            last_asked: None,
             days: BTreeMap::new(),
             crossings: 0,
             keep_from,
@@ -159,7 +161,7 @@ impl Recorder {
         self.seen = None;
         self.history = self.history.wrapping_add(1);
         self.places.clear();
-        self.paging = 0;
+        (self.asking, self.last_asked) = (0, None);
     }
 
     /// The history has ended: the time in which the rule could act counts. A sigma rule without a series could not.
@@ -195,7 +197,7 @@ impl Recorder {
         self.series.push(SeriesTrack {
             labels: labels.clone(),
             shadow: None,
-            paging: false,
+            asking: false,
             crossings: Vec::new(),
             history: self.history,
             last: i64::MIN,
@@ -215,7 +217,7 @@ impl Recorder {
             band.events += 1;
         }
         if pages {
-            self.sent += 1;
+            self.asked += 1;
             self.page(t, place, true);
         }
     }
@@ -253,10 +255,10 @@ impl Recorder {
                 band.events += u64::from(after & bit != 0 && before & bit == 0);
             }
         }
-        let was = track.paging;
+        let was = track.asking;
         if before != after {
             let states = bands.states();
-            track.paging = (0..states.len()).any(|i| is_firing(states[i].phase) && band_pages(rule, spec, i));
+            track.asking = (0..states.len()).any(|i| is_firing(states[i].phase) && band_pages(rule, spec, i));
         }
         if judgement.ready {
             if counted {
@@ -270,21 +272,24 @@ impl Recorder {
             }
             track.last = t;
         }
-        let now = track.paging;
-        let asked = change.paged && change.top.is_some_and(|i| band_pages(rule, spec, i));
-        let first = self.paging == 0;
+        let now = track.asking;
+        if change.paged && change.top.is_some_and(|i| band_pages(rule, spec, i)) {
+            let joins =
+                self.asking > 0 && self.last_asked.is_some_and(|page| t.saturating_sub(page) <= JOIN_MS);
+            if !joins {
+                self.last_asked = Some(t);
+                self.asked += u64::from(counted);
+            }
+        }
         match (was, now) {
-            (false, true) => self.paging += 1,
-            (true, false) => self.paging = self.paging.saturating_sub(1),
+            (false, true) => self.asking += 1,
+            (true, false) => self.asking = self.asking.saturating_sub(1),
             _ => {}
         }
-        if asked && counted {
-            self.page(t, place, first);
+        if counted && matches!(judged.paged, Paged::Sent | Paged::Joined) {
+            self.page(t, place, judged.paged == Paged::Sent);
         }
-        if judged.paged == Paged::Sent && counted {
-            self.sent += 1;
-        }
-        let score = score(judged, asked);
+        let score = score(judged);
         self.score = self.score.max(score);
         if let Some(sink) = &mut self.sink
             && counted
@@ -294,15 +299,16 @@ impl Recorder {
     }
 }
 
-/// From 0 to 1; 0.5 and more exactly when a page of this series is asked for.
-fn score(judged: &Judged<'_>, asked: bool) -> f64 {
+/// From 0 to 1; 0.5 and more exactly when a page of this series goes out.
+fn score(judged: &Judged<'_>) -> f64 {
     let config = judged.spec.detector.config();
     let threshold = searched_bands(judged.rule, judged.spec).first().map_or(3.0, |i| config.bands[*i].sigma);
     let relative = judged.spec.detector.distance(&judged.evaluation.judgement) / threshold;
     if !relative.is_finite() {
         return 0.0;
     }
-    if asked { 1.0 - 0.5 / relative.max(1.0) } else { (0.5 * relative).clamp(0.0, 0.499) }
+    let pages = matches!(judged.paged, Paged::Sent | Paged::Joined);
+    if pages { 1.0 - 0.5 / relative.max(1.0) } else { (0.5 * relative).clamp(0.0, 0.499) }
 }
 
 fn is_firing(phase: Phase) -> bool {

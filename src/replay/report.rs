@@ -46,10 +46,10 @@ pub struct RuleReport {
     /// Days that were replayed, of every history.
     pub days: f64,
     pub bands: Vec<BandReport>,
-    /// Pages that the rule asked for: times at which it began to page, over all its series, before any budget.
+    /// Pages as they would have gone out: over all series, with what the rule's budget does; a page of several series is one.
     pub pages: u64,
-    /// Pages that people would have got, after the budget.
-    pub sent: u64,
+    /// Pages that the bands ask for, which is what the budget is held against: without it, the bands would page so often.
+    pub asked: u64,
     pub pages_a_day: f64,
     /// Pages in 30 days, and the exact 95 % interval for a Poisson process.
     pub pages_a_month: f64,
@@ -140,7 +140,7 @@ impl Report {
         Self { rules }
     }
 
-    /// The rules that asked for more pages than their budget allows.
+    /// The rules whose bands ask for more pages than their budget allows.
     pub fn over_budget(&self) -> impl Iterator<Item = &RuleReport> {
         self.rules.iter().filter(|r| r.over_budget)
     }
@@ -199,14 +199,14 @@ fn rule(
         days,
         bands: bands(replayer, place, days),
         pages,
-        sent: recorder.sent,
+        asked: recorder.asked,
         pages_a_day: if days > 0.0 { pages as f64 / days } else { 0.0 },
         pages_a_month: a_month,
         pages_a_month_low: low,
         pages_a_month_high: high,
         budget: budget.map(|b| format!("{} per {}", b.pages, b.per)),
         allowed: may,
-        over_budget: may.is_some_and(|most| pages as f64 > most),
+        over_budget: may.is_some_and(|most| recorder.asked as f64 > most),
         suggestion,
         labels: labels.and_then(|l| random::compare(&shuffled(recorder, l))).map(Labelled::from),
         by_day: by_day(recorder),

@@ -2,6 +2,7 @@
 //! that the replay kept. What a band's firing does to the baseline (freezing) is left as it was.
 
 use crate::model::{Duration, Timestamp};
+use crate::rules::JOIN_MS;
 use crate::rules::file::{RuleSpec, SigmaSpec};
 use crate::sigma::{Band, Detector, Direction, Judgement, Phase};
 
@@ -87,7 +88,7 @@ fn detector(spec: &SigmaSpec, bands: Vec<Band>) -> Option<Detector> {
     Detector::new(config).ok()
 }
 
-/// Pages of the rule: those of its series, where those that overlap are one.
+/// Pages of the rule: those of its series, where those that begin soon after another one join it.
 fn count(detector: &Detector, recorder: &Recorder, interval_ms: i64) -> u64 {
     let mut all: Vec<(u32, Timestamp, Timestamp)> = Vec::new();
     for track in recorder.series() {
@@ -96,12 +97,16 @@ fn count(detector: &Detector, recorder: &Recorder, interval_ms: i64) -> u64 {
         all.extend(own.into_iter().map(|(start, end)| (track.history, start, end)));
     }
     all.sort_unstable();
-    let (mut pages, mut history, mut until) = (0, 0, i64::MIN);
+    // The history, when the last page began, and until when any series pages.
+    let (mut pages, mut history, mut last, mut until) = (0, 0, i64::MIN, i64::MIN);
     for (of, start, end) in all {
         if of != history {
-            (history, until) = (of, i64::MIN);
+            (history, last, until) = (of, i64::MIN, i64::MIN);
         }
-        pages += u64::from(start > until);
+        if start > until || start.saturating_sub(last) > JOIN_MS {
+            pages += 1;
+            last = start;
+        }
         until = until.max(end);
     }
     pages

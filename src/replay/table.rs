@@ -55,13 +55,15 @@ fn one(out: &mut String, rule: &RuleReport, width: usize) {
         short(rule.pages_a_month_low),
         short(rule.pages_a_month_high)
     );
-    if rule.sent != rule.pages {
-        let _ = write!(out, "; with the budget enforced {} would have gone out", rule.sent);
-    }
     out.push('\n');
     if let (Some(budget), Some(allowed)) = (&rule.budget, rule.allowed) {
         let verdict = if rule.over_budget { "OVER BUDGET" } else { "within budget" };
-        let _ = writeln!(out, "  budget: {budget}, {} in this time: {verdict}", short(allowed));
+        let _ = writeln!(
+            out,
+            "  budget: {budget}, {} in this time; the bands ask for {}: {verdict}",
+            short(allowed),
+            rule.asked
+        );
     }
     if let Some(suggestion) = &rule.suggestion {
         suggest(out, rule, suggestion);

@@ -33,7 +33,7 @@ pub use feedback::{Feedback, Taken, Target};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
 pub use manager::{Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
-pub use pages::{PageHistory, PageRecord, Tally};
+pub use pages::{JOIN_MS, PageHistory, PageRecord, Tally};
 pub use recording::recorded_labels;
 pub use relearn::{History, Incident, Incidents};
 pub use sigma_rule::{Series, SigmaState, band_pages};

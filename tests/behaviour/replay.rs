@@ -264,25 +264,25 @@ fn with(sigma: f64, hold: &str, budget: &str, storage: &Storage) -> RuleReport {
 fn the_search_finds_thresholds_that_keep_the_budget_when_they_are_set() {
     let storage = history(20);
     let before = with(2.0, "0s", "2 per 30d", &storage);
-    assert!(before.over_budget && before.pages > 2, "{before:?}");
-    assert!(before.sent < before.pages, "the budget is enforced: {} {}", before.sent, before.pages);
+    assert!(before.over_budget && before.asked > 2, "{before:?}");
+    assert!(before.pages < before.asked, "the budget is enforced: {} {}", before.pages, before.asked);
     let found = before.suggestion.unwrap();
     assert!(!found.too_noisy);
     let (sigma, hold) = (found.sigma.unwrap(), found.for_seconds.unwrap());
     let after = with(sigma, "0s", "2 per 30d", &storage);
-    assert_eq!((after.pages, after.over_budget), (found.sigma_pages.unwrap(), false), "{sigma}");
+    assert_eq!((after.asked, after.over_budget), (found.sigma_pages.unwrap(), false), "{sigma}");
     let after = with(2.0, &format!("{hold}s"), "2 per 30d", &storage);
-    assert_eq!((after.pages, after.over_budget), (found.for_pages.unwrap(), false), "{hold}");
+    assert_eq!((after.asked, after.over_budget), (found.for_pages.unwrap(), false), "{hold}");
     // With the thresholds as they are, the search counts what was counted.
     let own = with(sigma, "0s", "1000 per 1h", &storage);
-    assert_eq!(own.suggestion.unwrap().for_pages, Some(own.pages));
+    assert_eq!(own.suggestion.unwrap().for_pages, Some(own.asked));
 }
 
 #[test]
 fn what_a_budget_allows_grows_with_the_time_but_not_below_itself() {
-    for (per, pages, over) in [("30d", 2, true), ("1h", 2, false), ("8h", 1, true)] {
+    for (per, pages, over) in [("30d", 2, true), ("1h", 3, false), ("8h", 1, true)] {
         let report = with(2.0, "0s", &format!("{pages} per {per}"), &history(20));
-        assert_eq!(report.over_budget, over, "{per}: {} of {:?}", report.pages, report.allowed);
+        assert_eq!(report.over_budget, over, "{per}: {} of {:?}", report.asked, report.allowed);
     }
 }
 
