@@ -10,6 +10,7 @@ use crate::model::Duration;
 use crate::model::yaml::Spanned;
 use crate::paging;
 use crate::remote::AlertingConfig;
+use crate::rules::GateMode;
 use crate::scrape::ScrapeConfig;
 
 /// The whole file. A key that is there and empty counts as left out.
@@ -124,4 +125,6 @@ pub struct Exemplars {
 pub struct Rules {
     /// How often an alert that still fires is sent again; 1 m when left out.
     pub resend_delay: Option<Duration>,
+    /// What happens to sigma rules that a reload changed; `warn` when left out.
+    pub reload_gate: Option<GateMode>,
 }

@@ -20,6 +20,7 @@ use crate::model::yaml::{self, FileError, Spanned};
 use crate::model::{Duration, Labels, is_legacy_label_name};
 use crate::paging::config::PagingConfig;
 use crate::remote::AlertingConfig;
+use crate::rules::GateMode;
 use crate::rules::file::{Names, RuleFile};
 use crate::scrape::config::{check_protocols, parse_size};
 use crate::scrape::{GlobalDefaults, ScrapeConfig, ScrapeJob};
@@ -42,6 +43,8 @@ pub struct Config {
     pub retention_size: Option<u64>,
     pub max_series: Option<usize>,
     pub resend_delay: Option<Duration>,
+    /// What happens to sigma rules that a reload changed.
+    pub reload_gate: GateMode,
 }
 
 /// A configuration, and what was noticed while it was read.
@@ -183,7 +186,8 @@ impl Loader<'_> {
             retention_time,
             retention_size,
             max_series,
-            resend_delay: file.rules.and_then(|r| r.value.resend_delay),
+            resend_delay: file.rules.as_ref().and_then(|r| r.value.resend_delay),
+            reload_gate: file.rules.and_then(|r| r.value.reload_gate).unwrap_or_default(),
         }
     }
 

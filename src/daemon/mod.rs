@@ -1,6 +1,7 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod gate;
 mod host;
 mod messages;
 mod metrics;

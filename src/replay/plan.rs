@@ -31,8 +31,8 @@ const SIGMA_SERIES: [&str; 5] = [
 const ALERT_SERIES: [&str; 2] = ["ALERTS", "ALERTS_FOR_STATE"];
 
 impl Plan {
-    /// The plan for these groups, which are in the order of their files.
-    pub fn new(groups: &[GroupSpec]) -> Self {
+    /// The plan for these groups, which are in the order of their files: for the rules that are wanted, and those that they need.
+    pub fn new(groups: &[GroupSpec], wanted: impl Fn(&GroupSpec, &RuleSpec) -> bool) -> Self {
         let all: Vec<(RulePlace, &RuleSpec)> = groups
             .iter()
             .enumerate()
@@ -40,7 +40,6 @@ impl Plan {
             .collect();
         // Group `g` reads group `h`.
         let mut reads = vec![vec![false; groups.len()]; groups.len()];
-        let mut stepwise = false;
         for (reader, rule) in &all {
             let selectors = rule.expr.selectors();
             for (writer, by) in &all {
@@ -48,11 +47,9 @@ impl Plan {
                     continue;
                 }
                 reads[reader.0][writer.0] |= reader.0 != writer.0;
-                stepwise |= reader.0 == writer.0 && writer.1 >= reader.1;
             }
         }
-        let (groups_in_order, circle) = sorted(&reads);
-        stepwise |= circle;
+        let groups_in_order = sorted(&reads);
         let in_order: Vec<&(RulePlace, &RuleSpec)> =
             groups_in_order.iter().flat_map(|g| all.iter().filter(move |(place, _)| place.0 == *g)).collect();
         // From the end: whatever is needed for an alert.
@@ -60,7 +57,7 @@ impl Plan {
         loop {
             let before = needed.clone();
             for (i, (_, rule)) in in_order.iter().enumerate() {
-                needed[i] |= !matches!(rule.kind, RuleKind::Recording)
+                needed[i] |= wanted(&groups[in_order[i].0.0], rule)
                     || in_order.iter().zip(&before).any(|((_, reader), n)| {
                         *n && reader.expr.selectors().iter().any(|s| may_read(s, rule))
                     });
@@ -76,7 +73,13 @@ impl Plan {
             })
             .map(|(place, _)| *place)
             .collect();
-        Self { order: kept().map(|(place, _)| *place).collect(), read, stepwise }
+        // Whoever reads must come later; a rule that reads itself, or a circle of groups, has none that does.
+        let kept: Vec<&(RulePlace, &RuleSpec)> = kept().collect();
+        let stepwise = kept.iter().enumerate().any(|(i, (_, reader))| {
+            let selectors = reader.expr.selectors();
+            kept[i..].iter().any(|(_, by)| selectors.iter().any(|s| may_read(s, by)))
+        });
+        Self { order: kept.iter().map(|(place, _)| *place).collect(), read, stepwise }
     }
 }
 
@@ -99,17 +102,15 @@ pub fn may_read(selector: &[Matcher], rule: &RuleSpec) -> bool {
     }
 }
 
-/// Groups so that what is read comes before who reads; whether there is a circle. Otherwise the order stays.
-fn sorted(reads: &[Vec<bool>]) -> (Vec<usize>, bool) {
+/// Groups so that what is read comes before who reads, as far as there is no circle. Otherwise the order stays.
+fn sorted(reads: &[Vec<bool>]) -> Vec<usize> {
     let mut left: Vec<usize> = (0..reads.len()).collect();
     let mut order = Vec::with_capacity(left.len());
-    let mut circle = false;
     while !left.is_empty() {
         let free = left.iter().position(|g| left.iter().all(|other| !reads[*g][*other]));
-        circle |= free.is_none();
         order.push(left.remove(free.unwrap_or(0)));
     }
-    (order, circle)
+    order
 }
 
 /// How far back the expression looks for samples at the most, ms; `None` when it cannot be said beforehand.
@@ -183,6 +184,10 @@ mod tests {
         file::parse(Path::new("r.yml"), text, Options::default()).unwrap().groups
     }
 
+    fn alerts(_: &GroupSpec, rule: &RuleSpec) -> bool {
+        !matches!(rule.kind, RuleKind::Recording)
+    }
+
     fn names(groups: &[GroupSpec], places: &[RulePlace]) -> Vec<String> {
         places.iter().map(|(g, r)| groups[*g].rules[*r].name.clone()).collect()
     }
@@ -195,7 +200,7 @@ mod tests {
              - name: b\n  rules:\n  - {record: 'y:rate', expr: up}\n  - {record: 'x:rate', expr: 'y:rate * 2'}\n\
              - name: c\n  rules:\n  - {alert: C, expr: 'ALERTS{alertname=\"A\"} == 1'}\n",
         );
-        let plan = Plan::new(&groups);
+        let plan = Plan::new(&groups, alerts);
         assert_eq!(names(&groups, &plan.order), ["y:rate", "x:rate", "A", "C"]);
         assert_eq!(names(&groups, &plan.read), ["y:rate", "x:rate", "A"]);
         assert!(!plan.stepwise);
@@ -213,7 +218,7 @@ mod tests {
             ("[{alert: X, expr: '{job=\"x\"}'}]", true),
         ] {
             let groups = groups(&format!("groups:\n- name: a\n  rules: {rules}\n"));
-            assert_eq!(Plan::new(&groups).stepwise, stepwise, "{rules}");
+            assert_eq!(Plan::new(&groups, alerts).stepwise, stepwise, "{rules}");
         }
     }
 

@@ -63,7 +63,12 @@ pub struct ReplayOptions {
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { interval_ms: 60_000, query_offset_ms: 0, settings: Settings::default(), lookback_ms: 300_000 }
+        Self {
+            interval_ms: crate::rules::DEFAULT_INTERVAL_MS,
+            query_offset_ms: 0,
+            settings: Settings::default(),
+            lookback_ms: 300_000,
+        }
     }
 }
 
@@ -117,10 +122,19 @@ struct World<'h> {
 }
 
 impl Replayer {
-    /// For these files, in their order.
+    /// For all alerting and sigma rules of these files, in their order.
     pub fn new(files: &[RuleFile], options: ReplayOptions) -> Self {
+        Self::only(files, options, |_, rule| !matches!(rule.kind, RuleKind::Recording))
+    }
+
+    /// For some rules of these files, and the rules whose series they need.
+    pub fn only(
+        files: &[RuleFile],
+        options: ReplayOptions,
+        wanted: impl Fn(&GroupSpec, &RuleSpec) -> bool,
+    ) -> Self {
         let groups: Vec<GroupSpec> = files.iter().flat_map(|f| f.groups.iter().cloned()).collect();
-        let plan = Plan::new(&groups);
+        let plan = Plan::new(&groups, wanted);
         let rules = || plan.order.iter().map(|(g, r)| &*groups[*g].rules[*r]);
         let recorders = rules().map(Recorder::new).collect();
         let recording = |rule: &&RuleSpec| matches!(rule.kind, RuleKind::Recording);
