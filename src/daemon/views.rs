@@ -15,9 +15,9 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView,
+    IncidentState, IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView,
+    RulesView, RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
@@ -198,10 +198,19 @@ impl Incidents for IncidentsAdapter {
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
         let number = number(id)?;
         let found = self.ask(|pager| async move { pager.incident(number).await })?;
-        found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
+        let found = found.ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))?;
+        let line = |h: &paging::HistoryView| HistoryView { at: millis(&h.at), what: h.what.clone() };
+        let history = found.history.iter().map(line).collect();
+        Ok(IncidentView { history, ..incident(found) })
     }
 
-    fn acknowledge(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        _comment: &str,
+    ) -> Result<IncidentView, CommandError> {
         let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
@@ -257,9 +266,14 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         next_step_at: i.next_step_at.as_deref().map(millis),
         started_at: millis(&i.triggered_at),
         acknowledged_at: i.acknowledged.as_ref().map(|a| millis(&a.at)),
+        acknowledged_via: i.acknowledged.as_ref().map_or_else(String::new, |a| match a.from.as_str() {
+            "" => a.via.clone(),
+            from => format!("{} from {from}", a.via),
+        }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
         resolved_by: String::new(),
+        history: Vec::new(),
         alerts: i
             .alerts
             .iter()

@@ -224,7 +224,13 @@ pub trait Incidents: Send + Sync {
     /// One incident.
     fn get(&self, id: &str) -> Result<IncidentView, CommandError>;
     /// Somebody takes it over, from an address. Repeating it is harmless.
-    fn acknowledge(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<IncidentView, CommandError>;
     /// Somebody says that it is over. Repeating it is harmless.
     fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
     /// What a signed link is about. Changes nothing.
@@ -299,9 +305,23 @@ pub struct IncidentView {
     pub acknowledged_by: String,
     #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
+    /// By what way and from which address: `link from 192.0.2.1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub acknowledged_via: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resolved_by: String,
+    /// What happened, in order; only where one incident is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryView>,
     pub alerts: Vec<IncidentAlertView>,
+}
+
+/// A line of an incident's history.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HistoryView {
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    pub what: String,
 }
 
 /// An alert of an incident.

@@ -295,6 +295,11 @@ impl PagerHandle {
         Ok(())
     }
 
+    /// The ledger's identity, with which every key begins.
+    pub fn instance(&self) -> &str {
+        &self.plant.instance
+    }
+
     /// The configuration in use.
     pub fn config(&self) -> Option<Arc<PagingConfig>> {
         let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
