@@ -53,6 +53,12 @@ pub enum Command {
     /// Every message says that it is a drill; automations are left out. The exit code is 0 only if every step was
     /// delivered; the metric sideband_paging_last_good_drill_timestamp_seconds says when that last was so.
     Drill(super::drill::DrillFlags),
+    /// Tell who is on call now and next, and when nobody is
+    Oncall(super::oncall::OncallFlags),
+    /// Report on the last weeks: pages by day, hour and person, how fast they were acknowledged, rules and coins
+    Report(super::report::ReportFlags),
+    /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
+    Postmortem(super::postmortem::PostmortemFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]

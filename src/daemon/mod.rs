@@ -23,7 +23,7 @@ use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
 use reload::{Request, Requests};
-pub use rooms::LEDGER_FILE;
+pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
 use rooms::Rooms;
 use signals::{Signal, Signals};
 use watch::Watch;

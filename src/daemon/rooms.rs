@@ -39,7 +39,7 @@ pub const LEDGER_FILE: &str = "ledger.redb";
 /// The file of the baselines in the storage path.
 const BASELINES_FILE: &str = "baselines";
 /// The directory of the samples in the storage path.
-const SAMPLES_DIR: &str = "samples";
+pub const SAMPLES_DIR: &str = "samples";
 
 /// Everything that runs.
 pub struct Rooms {

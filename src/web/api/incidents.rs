@@ -10,7 +10,7 @@ use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_all
 use super::super::server::Asked;
 use super::super::state::State;
 use super::super::views::{CommandError, IncidentView};
-use super::blocking;
+use super::{blocking, postmortem};
 
 /// How many incidents a list has when the request does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -49,6 +49,12 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
     let result = match path {
         [] if asked.reads() => list(state, asked).await,
         [id] if asked.reads() => one(state, id).await,
+        [id, "postmortem"] if asked.reads() => {
+            return postmortem::markdown(state, asked, id).await.unwrap_or_else(|e| e.answer());
+        }
+        [id, "band.svg"] if asked.reads() => {
+            return postmortem::picture_file(state, id).await.unwrap_or_else(|e| e.answer());
+        }
         [id, word @ ("ack" | "acknowledge" | "resolve")] if asked.method() == Method::POST => {
             let command = if *word == "resolve" { Command::Resolve } else { Command::Acknowledge };
             match act(state, asked, id, command).await {
@@ -60,7 +66,7 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
                 Err(e) => Err(e),
             }
         }
-        [] | [_] => return method_not_allowed("GET"),
+        [] | [_] | [_, "postmortem" | "band.svg"] => return method_not_allowed("GET"),
         [_, "ack" | "acknowledge" | "resolve"] => return method_not_allowed("POST"),
         _ => return not_found(),
     };
