@@ -5,5 +5,6 @@ mod escalation;
 mod groups;
 mod model;
 mod pager;
+mod report;
 mod schedules;
 mod world;

@@ -1,7 +1,7 @@
 //! The report as one HTML file: nothing is loaded from elsewhere, there is no script, and it prints.
 
 use super::shape::Report;
-use super::text::{day_of, days, hours, summary};
+use super::text::{days, ends, hours, summary};
 use super::words::p_value;
 use crate::chart::{self, escape_into, svg};
 
@@ -22,15 +22,16 @@ th{color:var(--dim);font-weight:600}.num{text-align:right;font-variant-numeric:t
 
 /// The report as a page of its own.
 pub fn html(r: &Report) -> String {
+    let (first, last) = ends(r);
     let mut p = Page(String::with_capacity(32 * 1024));
     p.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     p.raw("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>Paging from ");
-    p.text(day_of(&r.from))
+    p.text(first)
         .raw(" to ")
-        .text(day_of(&r.to))
+        .text(last)
         .raw("</title><link rel=\"icon\" href=\"data:,\"><style>");
     p.raw(STYLE).raw("</style></head><body><main><h1>Paging report</h1><p class=\"dim\">");
-    p.text(day_of(&r.from)).raw(" to ").text(day_of(&r.to)).raw(", times in ").text(&r.location);
+    p.text(first).raw(" to ").text(last).raw(", times in ").text(&r.location);
     p.raw("</p><ul>");
     for line in summary(r) {
         p.raw("<li>").text(&line).raw("</li>");

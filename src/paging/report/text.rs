@@ -15,7 +15,8 @@ const DAYS: usize = 62;
 /// The report as plain text, 80 columns wide, but for long names.
 pub fn text(r: &Report) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "Report from {} to {} ({})\n", day_of(&r.from), day_of(&r.to), r.location);
+    let (first, last) = ends(r);
+    let _ = writeln!(out, "Report from {first} to {last} ({})\n", r.location);
     for line in summary(r) {
         let _ = writeln!(out, "  {line}");
     }
@@ -149,6 +150,12 @@ pub(super) fn hours(r: &Report) -> Vec<(String, f64)> {
     r.by_hour.iter().map(|h| (format!("{:02}", h.hour), h.incidents as f64)).collect()
 }
 
-pub(super) fn day_of(time: &str) -> &str {
+/// The first and the last day, in the report's location.
+pub(super) fn ends(r: &Report) -> (&str, &str) {
+    let first = r.by_day.first().map_or(day_of(&r.from), |d| &d.day);
+    (first, r.by_day.last().map_or(day_of(&r.to), |d| &d.day))
+}
+
+fn day_of(time: &str) -> &str {
     time.get(..10).unwrap_or(time)
 }
