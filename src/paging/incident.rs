@@ -49,6 +49,33 @@ pub struct Acknowledgement {
     pub alerts: Vec<u64>,
 }
 
+/// Was it worth it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Useful,
+    Useless,
+}
+
+impl Verdict {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Useful => "useful",
+            Self::Useless => "useless",
+        }
+    }
+}
+
+/// What a person said of an incident; the last one who says something is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub actor: Actor,
+    pub at: Timestamp,
+    pub comment: String,
+}
+
 /// What became of a page at one integration of a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
@@ -168,6 +195,8 @@ pub struct Incident {
     pub triggered_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
     pub acknowledged: Option<Acknowledgement>,
+    #[serde(default)]
+    pub judged: Option<Judged>,
     /// The first acknowledgement, also when it was reopened later.
     #[serde(default)]
     pub first_acknowledged: Option<(Timestamp, String)>,

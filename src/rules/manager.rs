@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::model::{Clock, Duration, Labels, Timestamp};
+use crate::model::{Clock, Duration, Timestamp};
 use crate::promql::{Engine, Source};
 use crate::storage::{Commit, SourceId, Storage};
 
 use super::baselines::{self, StoredRules};
 use super::context::{Context, Settings};
+use super::feedback::{self, Feedback, Taken, Target};
 use super::file::{RuleFile, RuleKind};
 use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
 use super::sigma_rule::{self, SigmaState};
 use super::view::{self, AlertView, GroupView, RuleFilter};
+use super::warm_start::{self, RemoteHistory};
 
 /// Groups that are evaluated at the same time.
 const PARALLEL: usize = 4;
@@ -55,15 +57,8 @@ pub struct Loaded {
     /// For groups that name none.
     pub evaluation_interval: Duration,
     pub query_offset: Duration,
-}
-
-/// What people say of a sigma rule.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Feedback {
-    /// The newest page at or before this time (ms) was, or was not, worth it.
-    Useful { at: Timestamp, useful: bool },
-    /// What is now is normal: of one series (its labels as the rule sees them), or of all.
-    NewNormal { series: Option<Labels> },
+    /// Whom new baselines ask for their past.
+    pub remote_history: Option<Arc<dyn RemoteHistory>>,
 }
 
 struct Shared {
@@ -75,6 +70,7 @@ struct Shared {
 struct Groups {
     list: Arc<Vec<Arc<Group>>>,
     settings: Arc<Settings>,
+    remote: Option<Arc<dyn RemoteHistory>>,
 }
 
 /// Evaluates rule groups. Clones share it.
@@ -88,6 +84,7 @@ pub struct Manager {
 struct Reload {
     groups: Vec<(Arc<Group>, String)>,
     settings: Arc<Settings>,
+    remote: Option<Arc<dyn RemoteHistory>>,
     done: oneshot::Sender<()>,
 }
 
@@ -117,7 +114,8 @@ impl Manager {
             groups.push((Arc::new(Group::new(spec, interval, offset, number)), key));
         }
         let (done, wait) = oneshot::channel();
-        let reload = Reload { groups, settings: Arc::new(loaded.settings), done };
+        let reload =
+            Reload { groups, settings: Arc::new(loaded.settings), remote: loaded.remote_history, done };
         if self.reloads.send(reload).await.is_ok() {
             // An error means that the manager has stopped: there is nothing to wait for.
             let _ = wait.await;
@@ -138,6 +136,7 @@ impl Manager {
             lookups: Vec::new(),
             running: JoinSet::new(),
             saving: JoinSet::new(),
+            warming: JoinSet::new(),
             stored,
             next_save,
             look_up_all: true,
@@ -156,21 +155,18 @@ impl Manager {
         view::alerts(self.shared.groups().list.iter().map(AsRef::as_ref))
     }
 
-    /// Takes what a person said of a sigma rule, by its name; in all groups, or in one. How many pages or
-    /// series it concerned.
-    pub fn feedback(&self, group: Option<&str>, rule: &str, feedback: &Feedback) -> usize {
-        let mut count = 0;
-        for group in self.shared.groups().list.iter().filter(|g| group.is_none_or(|n| g.spec.name == n)) {
-            for rule in group.rules.iter().filter(|r| r.spec.name == rule) {
-                let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
-                let state = &mut rule.state().sigma;
-                count += match feedback {
-                    Feedback::Useful { at, useful } => usize::from(state.pages.mark(*at, *useful)),
-                    Feedback::NewNormal { series } => state.rebase(spec, series.as_ref()),
-                };
-            }
-        }
-        count
+    /// Takes what a person says of sigma rules, or of an alert of theirs. May read much history: call it where waiting holds up
+    /// nobody.
+    pub fn feedback(&self, target: &Target, feedback: &Feedback) -> Taken {
+        let groups = self.shared.groups();
+        let context = self.shared.context(&groups.settings);
+        feedback::feedback(
+            &context,
+            groups.list.iter().map(AsRef::as_ref),
+            target,
+            feedback,
+            self.shared.parts.clock.now(),
+        )
     }
 }
 
@@ -207,15 +203,18 @@ impl Shared {
         self.parts.metrics.saved(saved.map(|()| count).map_err(|_| ()));
     }
 
-    fn evaluate(&self, group: &Group, settings: &Settings, ts: Timestamp) -> Outcome {
-        let context = Context {
+    fn context<'a>(&'a self, settings: &'a Settings) -> Context<'a> {
+        Context {
             engine: &self.parts.engine,
             source: &*self.parts.source,
             storage: &self.parts.storage,
             settings,
             replay: None,
-        };
-        group.evaluate(&context, &*self.parts.sink, ts)
+        }
+    }
+
+    fn evaluate(&self, group: &Group, settings: &Settings, ts: Timestamp) -> Outcome {
+        group.evaluate(&self.context(settings), &*self.parts.sink, ts)
     }
 }
 
@@ -233,6 +232,8 @@ struct Runner {
     lookups: Vec<LookUp>,
     running: JoinSet<(Due, Outcome)>,
     saving: JoinSet<()>,
+    /// At most one question to a central store.
+    warming: JoinSet<()>,
     stored: StoredRules,
     next_save: Timestamp,
     look_up_all: bool,
@@ -262,6 +263,7 @@ impl Runner {
                 commit = self.commits.recv() => self.heard(commit),
                 Some(done) = self.running.join_next() => self.finished(done),
                 Some(_) = self.saving.join_next() => {}
+                Some(_) = self.warming.join_next() => {}
                 Some(reload) = inbox.recv() => self.reload(reload).await,
                 () = sleep => {}
             }
@@ -352,6 +354,7 @@ impl Runner {
         let groups = self.shared.groups();
         let Some(group) = groups.list.get(due.group) else { return };
         self.shared.parts.metrics.evaluated(group, due.ts, due.missed, outcome);
+        self.warm(&groups, group, now);
         self.scheduler.finished(now, due.group);
         self.scheduler.committed(now, Commit { source: group.source, t: due.ts });
         let look_up = &mut self.lookups[due.group];
@@ -359,6 +362,39 @@ impl Runner {
         if look_up.evaluations <= LOOK_UP_FIRST || now - look_up.last >= LOOK_UP_MS {
             self.look_up(now, due.group);
         }
+    }
+
+    /// Asks a central store for what new series of a group have not seen, if nobody is asking.
+    fn warm(&mut self, groups: &Groups, group: &Arc<Group>, now: Timestamp) {
+        let Some(remote) = groups.remote.clone().filter(|_| self.warming.is_empty()) else { return };
+        let wanted = group.rules.iter().position(|rule| match &rule.spec.kind {
+            RuleKind::Sigma(spec) => warm_start::wants(rule, spec, group.interval_ms, now),
+            _ => false,
+        });
+        let Some(index) = wanted else { return };
+        let (group, settings) = (Arc::clone(group), Arc::clone(&groups.settings));
+        let metrics = self.shared.parts.metrics.clone();
+        self.warming.spawn(async move {
+            let name = group.rules[index].spec.name.clone();
+            match warm_start::warm(&*remote, group, index, &settings.external_labels, now).await {
+                Ok(count) => {
+                    tracing::info!(
+                        rule = name,
+                        baselines = count,
+                        "baselines learnt from the central history"
+                    );
+                    metrics.warmed(count);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        rule = name,
+                        error,
+                        "the central history cannot be read: asked again later"
+                    );
+                    metrics.not_warmed();
+                }
+            }
+        });
     }
 
     /// Puts new groups in force when nothing is being evaluated.
@@ -369,12 +405,22 @@ impl Runner {
         let now = self.now();
         let old = self.shared.groups().list;
         let mut left: Vec<&Arc<Group>> = old.iter().collect();
+        let keys: Vec<String> = reload.groups.iter().map(|(_, key)| key.clone()).collect();
         let metrics = self.shared.parts.metrics.clone();
         let mut plans = Vec::new();
         let mut list = Vec::new();
         for (group, key) in reload.groups {
-            if let Some(i) = left.iter().position(|g| g.key() == key) {
-                group.take_over(left.remove(i));
+            // A group whose file was renamed is still the same group.
+            let moved = |g: &&Arc<Group>| g.spec.name == group.spec.name && !keys.contains(&g.key());
+            let before = left.iter().position(|g| g.key() == key).or_else(|| left.iter().position(moved));
+            if let Some(i) = before {
+                let before = left.remove(i);
+                if before.key() == key {
+                    metrics.rules_removed(before);
+                } else {
+                    metrics.removed(before);
+                }
+                group.take_over(before);
             }
             self.restore(&group, now);
             metrics.added(&group);
@@ -395,7 +441,8 @@ impl Runner {
         self.lookups = vec![LookUp::default(); list.len()];
         self.scheduler.set_groups(now, plans);
         self.look_up_all = true;
-        *self.shared.lock() = Groups { list: Arc::new(list), settings: reload.settings };
+        *self.shared.lock() =
+            Groups { list: Arc::new(list), settings: reload.settings, remote: reload.remote };
         // Nobody waits any more: that is no error.
         let _ = reload.done.send(());
     }
@@ -412,9 +459,9 @@ impl Runner {
             let Some(stored) = self.stored.remove(&key) else { continue };
             let mut refused = 0;
             let mut series = Vec::with_capacity(stored.series.len());
-            for (labels, bytes) in stored.series {
+            for (labels, bytes, pages) in stored.series {
                 match spec.detector.decode(&bytes) {
-                    Ok(state) => series.push((labels, state)),
+                    Ok(state) => series.push((labels, state, pages)),
                     Err(_) => refused += 1,
                 }
             }
@@ -425,7 +472,7 @@ impl Runner {
                     "stored baselines do not fit the rule any more: these series start cold"
                 );
             }
-            state.sigma = SigmaState::restored(series, stored.pages, now);
+            state.sigma = SigmaState::restored(series, stored.pages, stored.incidents, now);
         }
     }
 }

@@ -15,7 +15,7 @@ use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
 use super::state::{Options, Parts, State};
-use super::{ack, api, api_v2, callbacks, guard, pages};
+use super::{ack, api, api_v2, callbacks, guard, judge, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
 
@@ -60,7 +60,8 @@ impl Asked {
     /// Where it comes from, for a history: the address of the connection, and whom a proxy says that it speaks for.
     pub fn origin(&self) -> String {
         let address = self.peer.ip().to_canonical().to_string();
-        let named = self.head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let named =
+            self.head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let named: String = named
             .chars()
             .filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | ',' | ' '))
@@ -157,7 +158,9 @@ impl Handler for Web {
 /// has no password at hand; the style sheet of its page tells nothing. A kubelet or systemd that probes has no
 /// password either, and learns nothing but that this runs. A callback is signed.
 fn open_to_all(path: &str) -> bool {
-    path.starts_with("/ack/") || callbacks::is_one(path) || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
+    ["/ack/", "/judge/"].iter().any(|link| path.starts_with(link))
+        || callbacks::is_one(path)
+        || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
 }
 
 fn finish(state: &State, answer: Answer, head_only: bool) -> Response<Full<Bytes>> {
@@ -197,6 +200,7 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
             api_v2::route(state, &asked, &rest).await
         }
         ["ack", token] => ("/ack", ack::answer(state, &asked, decode(token.as_bytes(), false)).await),
+        ["judge", token] => ("/judge", judge::answer(state, &asked, decode(token.as_bytes(), false)).await),
         ["metrics" | "federate"] | ["-", "healthy" | "ready"] => ("other", method_not_allowed("GET, HEAD")),
         _ => pages::route(state, &asked).await,
     }

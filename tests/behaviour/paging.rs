@@ -1,10 +1,15 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
+mod callbacks;
 mod drill;
 mod escalation;
 mod groups;
+mod links;
+mod mail;
 mod model;
 mod pager;
+mod receivers;
 mod report;
 mod schedules;
+mod templates;
 mod world;

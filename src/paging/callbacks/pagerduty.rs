@@ -47,8 +47,8 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<Genuine, CallbackError> {
     verify(&callback.signature, "v1", secrets, &[&callback.body])?;
-    let body: Body =
-        serde_json::from_slice(&callback.body).map_err(|_| CallbackError::Malformed("no event of webhooks v3"))?;
+    let body: Body = serde_json::from_slice(&callback.body)
+        .map_err(|_| CallbackError::Malformed("no event of webhooks v3"))?;
     let event = body.event;
     if event.id.is_empty() || event.id.len() > MAX_ID {
         return Err(CallbackError::Malformed("the event has no identity"));
@@ -78,7 +78,8 @@ fn wish(event: &Event, callback: &Callback, instance: &str, at: Timestamp) -> Wi
     };
     let kind = event.agent.as_ref().and_then(|a| a.kind.as_deref()).unwrap_or_default();
     // What sideband itself, or a time limit over there, did is nobody's decision.
-    if !kind.starts_with("user") && !(kind.is_empty() && !resolves) {
+    let somebody = kind.starts_with("user") || (kind.is_empty() && !resolves);
+    if !somebody {
         return Wish::Nothing("nobody did it");
     }
     let by = event.agent.as_ref().and_then(|a| a.summary.as_deref()).map(name).filter(|n| !n.is_empty());
@@ -87,5 +88,9 @@ fn wish(event: &Event, callback: &Callback, instance: &str, at: Timestamp) -> Wi
         via: Service::Pagerduty.as_str().to_owned(),
         from: callback.from.clone(),
     };
-    if resolves { Wish::Resolve { incident, actor, at } } else { Wish::Acknowledge { incident, actor, round: None, at } }
+    if resolves {
+        Wish::Resolve { incident, actor, at }
+    } else {
+        Wish::Acknowledge { incident, actor, round: None, at }
+    }
 }

@@ -91,7 +91,8 @@ pub(super) fn acknowledgement(path: &Path, config: &PagingConfig, reached: &Reac
     if slack.is_some() && !links {
         warn("callbacks.slack has no effect without acknowledge.key_file, which signs the button");
     }
-    if !links && !(pagerduty.is_some() && kinds.contains("pagerduty")) {
+    let called_back = pagerduty.is_some() && kinds.contains("pagerduty");
+    if !links && !called_back {
         warn(
             "no way to acknowledge can be reached from a page: set acknowledge.key_file (links, and Slack's \
              button), or callbacks.pagerduty (only the API is left, for those who may use it)",

@@ -85,6 +85,7 @@ impl Engine {
             triggered_at: now.wall,
             resolved_at: None,
             acknowledged: None,
+            judged: None,
             first_acknowledged: None,
             round: 0,
             step: 0,

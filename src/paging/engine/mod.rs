@@ -9,6 +9,7 @@ mod drill;
 mod filter;
 mod groups;
 mod incidents;
+mod judge;
 mod outbox;
 mod records;
 mod views;

@@ -19,7 +19,7 @@ use crate::paging::engine::{
     AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
     incident_key, read_incident,
 };
-use crate::paging::incident::{Actor, Incident};
+use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
 use crate::paging::report::{self, Facts, Report, ReportOptions};
@@ -164,6 +164,39 @@ impl PagerHandle {
         Ok(done.map(|result| LinkedAck { claim, result }))
     }
 
+    /// What a feedback link says; it is good for nothing else.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; also when links are not configured.
+    pub fn check_judge_link(&self, token: &str) -> Result<AckClaim, LinkError> {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        let links = current.as_ref().and_then(|(_, links)| links.as_ref()).ok_or(LinkError::Malformed)?;
+        links.verify_judge(token, self.shared.clock.now())
+    }
+
+    /// Records what a person says of an incident, also of an old one. The last word counts.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn judge(
+        &self,
+        id: u64,
+        verdict: Verdict,
+        actor: Actor,
+        comment: String,
+    ) -> Result<Result<(), CommandError>, PagerError> {
+        let stored = self.stored_incident(id).await;
+        self.call(move |engine, now| engine.judge(now, id, verdict, actor, comment, stored)).await
+    }
+
+    /// An incident as the ledger has it.
+    async fn stored_incident(&self, id: u64) -> Option<Incident> {
+        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
+        let read = move || shared.ledger.get(table, &key);
+        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+        row.and_then(|bytes| read_incident(&bytes))
+    }
+
     /// Closes an incident by hand.
     ///
     /// # Errors
@@ -198,10 +231,7 @@ impl PagerHandle {
         if recent.is_some() {
             return Ok(recent);
         }
-        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
-        let read = move || shared.ledger.get(table, &key);
-        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
-        Ok(row.and_then(|bytes| read_incident(&bytes)))
+        Ok(self.stored_incident(id).await)
     }
 
     /// A report over the incidents of the ledger; reading them all may take a second.
@@ -298,6 +328,11 @@ impl PagerHandle {
         self.shared.configure(&config, links);
         self.heart.configure(&tokio::runtime::Handle::current(), &config);
         Ok(())
+    }
+
+    /// The ledger's identity, with which every key begins.
+    pub fn instance(&self) -> &str {
+        &self.plant.instance
     }
 
     /// The configuration in use.

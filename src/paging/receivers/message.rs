@@ -21,6 +21,8 @@ use crate::paging::notification::{Notification, Reason};
 
 /// How long a receiver may take when its configuration does not say.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a page can be judged by its link, ms: people look back in the next meeting.
+const FEEDBACK_MS: i64 = 30 * 86_400_000;
 /// Bytes of an answer that are read, for its error text.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -107,6 +109,21 @@ impl<'a> Message<'a> {
         Some(self.shared.links.as_ref()?.url(&self.claim()?))
     }
 
+    /// The link by which whoever gets this says whether it was useful: in pages, and in the message that it is over.
+    pub fn feedback_url(&self) -> Option<String> {
+        let n = self.notification();
+        let told = matches!(n.reason, Reason::Page | Reason::Resolved);
+        let incident = n.incident.as_ref().filter(|i| told && !i.automation)?;
+        let claim = AckClaim {
+            incident: incident.id,
+            round: self.job.round,
+            step: u16::try_from(self.job.step).unwrap_or(u16::MAX),
+            expires: (self.job.created_at + self.shared.link_ms.max(FEEDBACK_MS)) / 1000 * 1000,
+            person: incident.user.clone().unwrap_or_else(|| incident.target.clone()),
+        };
+        Some(self.shared.links.as_ref()?.judge_url(&claim))
+    }
+
     /// The token for a button that comes back by a callback, where that is listened to.
     pub fn button_token(&self) -> Option<String> {
         let links = self.shared.links.as_ref().filter(|_| self.shared.slack_button)?;
@@ -143,6 +160,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// What a built-in template gives, which a file of the configuration may have defined anew.
+    pub fn built_in(&self, template: &str) -> Option<String> {
+        self.expand(template, false).ok()
+    }
+
     /// The page of a template, or an error.
     pub fn html(&self, template: &str) -> Result<String, String> {
         self.expand(template, true)
@@ -151,7 +173,12 @@ impl<'a> Message<'a> {
     /// A headline on one line, which says when this is only a drill.
     pub fn title(&self, template: Option<&str>) -> String {
         let n = self.notification();
-        let title = self.text_or(template, || text::subject(n));
+        self.headline(self.text_or(template, || text::subject(n)))
+    }
+
+    /// A text on one line, which says when this is only a drill.
+    pub fn headline(&self, title: String) -> String {
+        let n = self.notification();
         let drill = n.incident.as_ref().is_some_and(|i| i.drill) && !title.contains("DRILL");
         let title = if drill { format!("DRILL: {title}") } else { title };
         title.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
@@ -195,7 +222,8 @@ impl<'a> Message<'a> {
         let links = self.ack_url();
         let hide = |reason: String| {
             let used = used.iter().chain(&links).map(String::as_str);
-            visit::without(&reason, configured.iter().map(Secret::expose).chain(used))
+            let all: Vec<&str> = configured.iter().map(Secret::expose).chain(used).collect();
+            visit::without(&reason, all.iter().copied().chain(all.iter().filter_map(|s| path(s))))
         };
         match outcome {
             Outcome::Delivered => Outcome::Delivered,
@@ -216,6 +244,14 @@ impl<'a> Message<'a> {
         }
         out
     }
+}
+
+/// What a server sees of a URL, and may repeat.
+fn path(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = &rest[rest.find('/')? + 1..];
+    // A short one is a word that may stand anywhere.
+    (path.len() >= 8).then_some(path)
 }
 
 fn broken(error: &str) -> String {

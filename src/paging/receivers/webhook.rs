@@ -22,7 +22,8 @@ fn request(config: &WebhookConfig, message: &Message<'_>) -> Result<HttpRequest,
         message.external_url(),
         config.max_alerts.unwrap_or_default(),
         message.ack_url(),
-    );
+    )
+    .with_feedback(message.feedback_url());
     let url = message.text(&url);
     let mut request = match &config.payload {
         Some(payload) => json_request(Method::POST, url, &message.json(payload), message)?,

@@ -1,7 +1,7 @@
 //! What a report needs to know of an incident.
 
 use crate::model::{Labels, Timestamp};
-use crate::paging::incident::Incident;
+use crate::paging::incident::{Incident, Verdict};
 
 /// One incident, as a report counts it. Times are ms since the epoch.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,7 +53,7 @@ impl From<&Incident> for Facts {
             closed_by: i.closed_by.as_ref().map(|a| a.by.clone()),
             pages: pages.map(|n| (n.whom().to_owned(), n.at)).collect(),
             automated: i.notified.iter().any(|n| n.automation),
-            useful: None,
+            useful: i.judged.as_ref().map(|j| j.verdict == Verdict::Useful),
             drill: i.drill,
             delivered: i.is_delivered(),
         }

@@ -26,10 +26,7 @@ pub fn html(r: &Report) -> String {
     let mut p = Page(String::with_capacity(32 * 1024));
     p.raw("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
     p.raw("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>Paging from ");
-    p.text(first)
-        .raw(" to ")
-        .text(last)
-        .raw("</title><link rel=\"icon\" href=\"data:,\"><style>");
+    p.text(first).raw(" to ").text(last).raw("</title><link rel=\"icon\" href=\"data:,\"><style>");
     p.raw(STYLE).raw("</style></head><body><main><h1>Paging report</h1><p class=\"dim\">");
     p.text(first).raw(" to ").text(last).raw(", times in ").text(&r.location);
     p.raw("</p><ul>");

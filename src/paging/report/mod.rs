@@ -23,4 +23,4 @@ pub use shape::{
 };
 pub use source::{incident_in, of_ledger};
 pub use tally::Tally;
-pub use text::text;
+pub use text::{days, hours, summary, text};

@@ -127,6 +127,10 @@ fn facts(out: &mut String, i: &Incident) {
             },
         },
     );
+    if let Some(j) = &i.judged {
+        let why = if j.comment.is_empty() { String::new() } else { format!(": {}", escaped(&j.comment)) };
+        row("Judged", format!("{}, by {}{why}", j.verdict.as_str(), escaped(&j.actor.by)));
+    }
 }
 
 fn pages(out: &mut String, i: &Incident) {

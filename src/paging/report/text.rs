@@ -79,7 +79,7 @@ pub fn text(r: &Report) -> String {
 }
 
 /// The report in a few sentences.
-pub(super) fn summary(r: &Report) -> Vec<String> {
+pub fn summary(r: &Report) -> Vec<String> {
     let mut lines = vec![format!(
         "{}, {}; {} at night ({})",
         count(r.incidents, "incident"),
@@ -134,7 +134,7 @@ fn section(out: &mut String, title: &str, rows: &[(String, f64)]) {
 }
 
 /// Incidents by day, or by week when there are many days; and which of the two.
-pub(super) fn days(days: &[DayCount]) -> (&'static str, Vec<(String, f64)>) {
+pub fn days(days: &[DayCount]) -> (&'static str, Vec<(String, f64)>) {
     if days.len() <= DAYS {
         let short = |d: &DayCount| d.day.get(5..).unwrap_or(&d.day).to_owned();
         return ("day", days.iter().map(|d| (short(d), d.incidents as f64)).collect());
@@ -146,7 +146,8 @@ pub(super) fn days(days: &[DayCount]) -> (&'static str, Vec<(String, f64)>) {
     ("week", days.chunks(7).map(week).collect())
 }
 
-pub(super) fn hours(r: &Report) -> Vec<(String, f64)> {
+/// Incidents by hour of the day, for a picture.
+pub fn hours(r: &Report) -> Vec<(String, f64)> {
     r.by_hour.iter().map(|h| (format!("{:02}", h.hour), h.incidents as f64)).collect()
 }
 
