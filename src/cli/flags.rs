@@ -55,6 +55,12 @@ pub enum Command {
     Drill(super::drill::DrillFlags),
     /// Replay rules over history: how often would they have paged, and would that have kept their budgets?
     Backtest(Box<BacktestFlags>),
+    /// Tell who is on call now and next, and when nobody is
+    Oncall(super::oncall::OncallFlags),
+    /// Report on the last weeks: pages by day, hour and person, how fast they were acknowledged, rules and coins
+    Report(super::report::ReportFlags),
+    /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
+    Postmortem(super::postmortem::PostmortemFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]

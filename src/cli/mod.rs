@@ -6,7 +6,10 @@ mod db;
 mod drill;
 mod flags;
 mod progress;
+mod oncall;
+mod postmortem;
 mod query;
+mod report;
 mod routes;
 mod run;
 mod server;
@@ -35,6 +38,9 @@ pub fn main() -> ExitCode {
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
         Some(Command::Drill(flags)) => drill::run(&flags),
+        Some(Command::Oncall(flags)) => oncall::run(&flags),
+        Some(Command::Report(flags)) => report::run(&flags),
+        Some(Command::Postmortem(flags)) => postmortem::run(&flags),
         Some(Command::Db { what }) => db::run(what),
         Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
