@@ -134,11 +134,12 @@ impl<'a> Message<'a> {
         if !template.contains("{{") {
             return Ok(template.to_owned());
         }
-        let ack_url = self.ack_url();
+        let (ack_url, feedback_url) = (self.ack_url(), self.feedback_url());
         let context = RenderContext {
             notification: self.notification(),
             external_url: self.external_url(),
             ack_url: ack_url.as_deref(),
+            feedback_url: feedback_url.as_deref(),
             html,
         };
         self.shared.render.render(template, &context).inspect_err(|error| {
