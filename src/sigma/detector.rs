@@ -28,10 +28,13 @@ pub struct SeriesState {
 pub struct Evaluation {
     pub judgement: Judgement,
     pub bands: BandsChange,
+    /// How near a page this is, from 0 to 1. From 0.5 on exactly when a page of this series goes out at this evaluation, with
+    /// the rule's `for`, quiet time and widening; below, half of the distance as a share of what the lowest paging band asks for.
+    pub score: f64,
 }
 
 /// Version of the encoded form of the bands; the baseline has its own.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl SeriesState {
     /// Bytes in memory, heap included.
@@ -78,14 +81,14 @@ impl Detector {
     ) -> Evaluation {
         let judgement = state.baseline.observe(&self.plan, now, value);
         let (widen, passes) = (widening.factor(now), widening.passes_from());
-        let bands = state.bands.update(&self.bands, now, &judgement, widen, passes);
+        let (bands, score) = state.bands.update(&self.bands, now, &judgement, widen, passes);
         if let Some(since) = bands.freeze {
             state.baseline.freeze(&self.plan, now, since);
         }
         if bands.thaw {
             state.baseline.thaw(now);
         }
-        Evaluation { judgement, bands }
+        Evaluation { judgement, bands, score }
     }
 
     /// The expression had no value for this series: as a sample that is no number.
@@ -110,7 +113,7 @@ impl Detector {
 
     /// "This is the new normal": the centre moves to `level` at once, bands clear.
     pub fn rebase(&self, state: &mut SeriesState, level: f64) {
-        state.baseline.rebase(level);
+        state.baseline.rebase(&self.plan, level);
         state.bands = Bands::new(&self.bands);
     }
 

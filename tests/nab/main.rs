@@ -1,4 +1,4 @@
-//! Scores labelled series with the shipped detector: `cargo test --release --test nab -- DATA SCORES`.
+//! Scores labelled series with the rule in tests/nab/rules.yml: `cargo test --release --test nab -- DATA SCORES`.
 //! DATA holds `<category>/<name>.csv` with the columns timestamp,value; SCORES gets the same files with a third column,
 //! anomaly_score, of which 0.5 and more is a page. Rows are read in order and nothing looks ahead.
 
@@ -6,20 +6,21 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use sideband::sigma::Scorer;
+use sideband::rules::file::{Options, RuleKind, load};
+use sideband::sigma::Detector;
 
 /// One file; how many rows and how many pages it had.
-fn score_file(from: &Path, to: &Path) -> Result<(usize, usize), Box<dyn Error>> {
+fn score_file(detector: &Detector, from: &Path, to: &Path) -> Result<(usize, usize), Box<dyn Error>> {
     let text = std::fs::read_to_string(from)?;
-    let (mut scorer, mut out, mut rows, mut pages) =
-        (Scorer::default(), String::from("timestamp,value,anomaly_score\n"), 0, 0);
+    let (mut state, mut out, mut rows, mut pages) =
+        (detector.start(), String::from("timestamp,value,anomaly_score\n"), 0, 0);
     for line in text.lines().skip(1).filter(|l| !l.is_empty()) {
         let (stamp, value) =
             line.split_once(',').ok_or_else(|| format!("{}: no comma in {line:?}", from.display()))?;
         let time: jiff::civil::DateTime =
             stamp.parse().map_err(|e| format!("{}: {stamp:?}: {e}", from.display()))?;
         let t = time.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_millisecond();
-        let score = scorer.score(t, value.parse()?);
+        let score = detector.evaluate(&mut state, t, value.parse()?).score;
         writeln!(out, "{stamp},{value},{score}")?;
         rows += 1;
         pages += usize::from(score >= 0.5);
@@ -37,6 +38,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("usage: cargo test --release --test nab -- DATA SCORES");
         return Ok(());
     };
+    let file =
+        load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nab/rules.yml")), Options::default())
+            .map_err(|errors| format!("{errors:?}"))?;
+    let rule = file.groups.first().and_then(|g| g.rules.first()).ok_or("no rule")?;
+    let RuleKind::Sigma(spec) = &rule.kind else { return Err("no sigma rule".into()) };
     let (mut files, mut rows, mut pages) = (0, 0, 0);
     for category in std::fs::read_dir(data)? {
         let category = category?;
@@ -46,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for file in std::fs::read_dir(category.path())? {
             let file = file?;
             let to = Path::new(scores).join(category.file_name()).join(file.file_name());
-            let (r, p) = score_file(&file.path(), &to)?;
+            let (r, p) = score_file(&spec.detector, &file.path(), &to)?;
             files += 1;
             rows += r;
             pages += p;

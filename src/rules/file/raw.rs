@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::model::yaml::Spanned;
-use crate::sigma::{Band, BaselineConfig};
+use crate::sigma::{AfterPage, Band, BaselineConfig};
 
 /// A text and its place. Numbers are taken as they are written.
 pub(super) type Text = Spanned<String>;
@@ -115,6 +115,7 @@ keys! {
         clear_sigma: Maybe = "clear_sigma",
         page_budget: Maybe = "page_budget",
         judge: Maybe = "judge",
+        after_page: Option<Spanned<AfterPage>> = "after_page",
     }
 }
 
