@@ -3,6 +3,7 @@
 mod backtest;
 mod check;
 mod db;
+mod export;
 mod flags;
 mod progress;
 mod query;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use flags::{CheckCommand, Cli, Command, TestCommand};
+use flags::{CheckCommand, Cli, Command, ExportCommand, TestCommand};
 
 /// Runs the command that the arguments name; the exit code is 0 for success, 1 for a failure and 2 for
 /// wrong usage (3 for lint findings, as promtool has it).
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
+        Some(Command::Export { what: ExportCommand::Rules { files } }) => export::rules(&files),
         Some(Command::Db { what }) => db::run(what),
         Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
