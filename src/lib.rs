@@ -1,6 +1,7 @@
 //! sideband: scrape, evaluate, page. The rooms and their floors are in `docs/architecture.md`.
 
 // Floor 0
+pub mod chart;
 pub mod model;
 pub mod telemetry;
 // Floor 1

@@ -72,6 +72,18 @@ pub enum CheckCommand {
         #[arg(long)]
         lint: bool,
     },
+    /// Which receivers an alert with these labels goes to (as `amtool config routes test`)
+    Routes {
+        /// A paging file or alertmanager.yml, or the configuration that names it
+        #[arg(long = "config.file", value_name = "FILE")]
+        config_file: PathBuf,
+        /// Fail if these are not the receivers
+        #[arg(long = "verify.receivers", value_name = "NAMES", value_delimiter = ',')]
+        verify: Vec<String>,
+        /// The alert's labels
+        #[arg(value_name = "NAME=VALUE")]
+        labels: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod check;
 mod db;
 mod flags;
 mod query;
+mod routes;
 mod run;
 mod unittest;
 
@@ -24,6 +25,9 @@ pub fn main() -> ExitCode {
             check::config(&files, syntax_only)
         }
         Some(Command::Check { what: CheckCommand::Rules { files, lint } }) => check::rules(&files, lint),
+        Some(Command::Check { what: CheckCommand::Routes { config_file, verify, labels } }) => {
+            routes::test(&config_file, &labels, &verify)
+        }
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
         Some(Command::Db { what }) => db::run(what),

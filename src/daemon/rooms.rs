@@ -17,7 +17,7 @@ use crate::net::auth::Security;
 use crate::net::listener::{self, ServerLimits};
 use crate::paging::PagingMetrics;
 use crate::promql::{Engine, EngineOptions};
-use crate::remote::{AlertmanagerSender, SenderMetrics};
+use crate::remote::{AlertmanagerSender, SenderMetrics, SenderParts};
 use crate::rules;
 use crate::scrape::{self, ScrapeJob};
 use crate::storage::{SourceId, Storage, StorageMetrics, StorageOptions};
@@ -58,7 +58,6 @@ pub struct Rooms {
     web: Arc<Web>,
     status: Arc<Status>,
     next_source: Arc<AtomicU32>,
-    sender_metrics: SenderMetrics,
     reload_metrics: ReloadMetrics,
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
@@ -111,7 +110,13 @@ impl Rooms {
             max_steps: 11_001,
             ..EngineOptions::default()
         });
-        let output = Arc::new(AlertOutput::default());
+        let scrape_metrics = scrape::ScrapeMetrics::register(&mut registry);
+        let output = Arc::new(AlertOutput::new(AlertmanagerSender::new(SenderParts {
+            ledger: ledger.clone(),
+            clock: clock.clone(),
+            metrics: SenderMetrics::register(&mut registry),
+            scrape_metrics: scrape_metrics.clone(),
+        })));
         let rules = rules::Manager::new(rules::Parts {
             storage: storage.clone(),
             source: Arc::new(storage.clone()),
@@ -127,12 +132,11 @@ impl Rooms {
             clock.clone(),
             instance_id.clone(),
             move || SourceId(numbers.fetch_add(1, Ordering::Relaxed)),
-            scrape::ScrapeMetrics::register(&mut registry),
+            scrape_metrics,
         ));
         let external_url = external_url(options, &addresses);
         let paging_metrics = PagingMetrics::register(&mut registry);
         let pager = PagerSlot::new(ledger, clock.clone(), external_url.clone(), paging_metrics);
-        let sender_metrics = SenderMetrics::register(&mut registry);
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let web_metrics = web::WebMetrics::register(&mut registry);
         let status = Arc::new(Status::new(clock.now(), retention_text(options, &config)));
@@ -152,7 +156,6 @@ impl Rooms {
                     let pager = pager.clone();
                     move || pager.get()
                 }),
-                redact: config::redact,
                 lifecycle: Arc::new(LifecycleAdapter {
                     requests,
                     status: status.clone(),
@@ -198,7 +201,6 @@ impl Rooms {
             web,
             status,
             next_source,
-            sender_metrics,
             reload_metrics,
             addresses,
             stop,
@@ -255,13 +257,8 @@ impl Rooms {
     /// Puts a configuration in force. Everything that may refuse comes before anything that changes.
     async fn apply(&mut self, mut config: Config, shown: String) -> Result<(), String> {
         let base = self.options.config_file.parent().unwrap_or(Path::new(""));
-        let sender = AlertmanagerSender::start(
-            &config.alerting,
-            base,
-            config.external_labels.clone(),
-            &self.sender_metrics,
-        )
-        .map_err(|e| format!("alerting: {e}"))?;
+        let alerting = AlertmanagerSender::prepare(&config.alerting, base, config.external_labels.clone())
+            .map_err(|e| format!("alerting: {e}"))?;
         let interval = config.host.scrape_interval.unwrap_or(config.scrape_interval);
         let host = (config.host, interval);
         self.scrape.apply(config.scrape_jobs.clone()).map_err(|e| e.to_string())?;
@@ -284,7 +281,8 @@ impl Rooms {
             }
             self.host_config = Some(host);
         }
-        self.output.set(self.pager.get(), sender);
+        self.output.set_pager(self.pager.get());
+        self.output.sender().apply(alerting).await;
         let mut settings = rules::Settings {
             external_labels: config.external_labels.clone(),
             external_url: external_url(&self.options, &self.addresses),
@@ -322,7 +320,7 @@ impl Rooms {
         self.scrape.stop().await;
         let _ = self.stop.send(true);
         let _ = self.rules_task.await;
-        self.pager.stop().await;
+        tokio::join!(self.output.sender().stop(), self.pager.stop());
         let _ = self.web_task.await;
         let storage = self.storage;
         let _ = tokio::task::spawn_blocking(move || storage.flush()).await;

@@ -15,9 +15,9 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView,
+    IncidentState, IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView,
+    RulesView, RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
@@ -51,7 +51,14 @@ impl RulesView for RulesAdapter {
 }
 
 fn rule(r: rules::RuleView) -> RuleView {
-    let sigma = (r.kind == "sigma").then(|| serde_json::json!({ "bands": r.bands, "series": r.series }));
+    let sigma = (r.kind == "sigma").then(|| {
+        serde_json::json!({
+            "bands": r.bands,
+            "series": r.series,
+            "record": r.record,
+            "pageBudget": r.page_budget,
+        })
+    });
     RuleView {
         kind: match r.kind {
             "recording" => RuleKind::Recording,
@@ -156,13 +163,24 @@ impl IncidentsAdapter {
     }
 }
 
+impl IncidentsAdapter {
+    fn shown(&self, claim: AckClaim) -> Result<TokenView, CommandError> {
+        Ok(TokenView {
+            incident: self.get(&claim.incident.to_string())?,
+            step: u32::from(claim.step) + 1,
+            round: claim.round.saturating_add(1),
+            person: claim.person,
+        })
+    }
+}
+
 fn number(id: &str) -> Result<u64, CommandError> {
     id.parse().map_err(|_| CommandError::NotFound(format!("no incident {id}")))
 }
 
-fn actor(by: &str) -> Actor {
+fn actor(by: &str, from: &str) -> Actor {
     let by = if by.is_empty() { "somebody" } else { by };
-    Actor { by: by.to_owned(), via: "api".to_owned(), from: String::new() }
+    Actor { by: by.to_owned(), via: "api".to_owned(), from: from.to_owned() }
 }
 
 impl Incidents for IncidentsAdapter {
@@ -179,32 +197,43 @@ impl Incidents for IncidentsAdapter {
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
         let number = number(id)?;
         let found = self.ask(|pager| async move { pager.incident(number).await })?;
-        found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
+        let found = found.ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))?;
+        let line = |h: &paging::HistoryView| HistoryView { at: millis(&h.at), what: h.what.clone() };
+        let history = found.history.iter().map(line).collect();
+        Ok(IncidentView { history, ..incident(found) })
     }
 
-    fn acknowledge(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        _comment: &str,
+    ) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
-    fn resolve(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn resolve(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.resolve(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        self.shown(claim)
     }
 
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        let used = claim.clone();
-        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?
-            .map_err(refused)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        let (used, from) = (claim.clone(), from.to_owned());
+        match self.ask(|pager| async move { pager.acknowledge_by_link(used, from).await })? {
+            // What is over needs nobody any more, and that is what the page then says.
+            Ok(_) | Err(paging::CommandError::Resolved(_)) => self.shown(claim),
+            Err(e) => Err(refused(e)),
+        }
     }
 }
 
@@ -236,9 +265,14 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         next_step_at: i.next_step_at.as_deref().map(millis),
         started_at: millis(&i.triggered_at),
         acknowledged_at: i.acknowledged.as_ref().map(|a| millis(&a.at)),
+        acknowledged_via: i.acknowledged.as_ref().map_or_else(String::new, |a| match a.from.as_str() {
+            "" => a.via.clone(),
+            from => format!("{} from {from}", a.via),
+        }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
         resolved_by: String::new(),
+        history: Vec::new(),
         alerts: i
             .alerts
             .iter()
@@ -326,8 +360,8 @@ impl Lifecycle for LifecycleAdapter {
         self.status.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn alertmanagers(&self) -> Vec<String> {
-        self.output.alertmanagers()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        (self.output.sender().urls(), self.output.sender().dropped_urls())
     }
 
     fn runtime(&self) -> RuntimeView {

@@ -44,6 +44,33 @@ pub struct Acknowledgement {
     pub alerts: Vec<u64>,
 }
 
+/// Was it worth it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Useful,
+    Useless,
+}
+
+impl Verdict {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Useful => "useful",
+            Self::Useless => "useless",
+        }
+    }
+}
+
+/// What a person said of an incident; the last one who says something is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub verdict: Verdict,
+    pub actor: Actor,
+    pub at: Timestamp,
+    pub comment: String,
+}
+
 /// Somebody, or something, that was notified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notified {
@@ -136,6 +163,8 @@ pub struct Incident {
     pub triggered_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
     pub acknowledged: Option<Acknowledgement>,
+    #[serde(default)]
+    pub judged: Option<Judged>,
     /// The loop (from 0) and the step that come next.
     #[serde(rename = "loop")]
     pub round: u32,
@@ -182,6 +211,12 @@ impl Incident {
             (Some(due), Some(early)) => Some(due.min(early)),
             (due, _) => due,
         }
+    }
+
+    /// When it last began to need somebody: triggered, or reopened.
+    pub fn opened_at(&self) -> Timestamp {
+        let reopened = self.history.iter().rev().find(|e| e.what.starts_with("reopened"));
+        reopened.map_or(self.triggered_at, |e| e.at)
     }
 
     pub fn is_open(&self) -> bool {

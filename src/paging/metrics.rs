@@ -30,6 +30,13 @@ pub struct WithReason {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CalledBack {
+    pub service: &'static str,
+    /// `done`, `nothing`, or why it was refused
+    pub outcome: &'static str,
+}
+
 /// The self-metrics of paging.
 #[derive(Debug, Clone, Default)]
 pub struct PagingMetrics {
@@ -48,6 +55,7 @@ pub struct PagingMetrics {
     pub ledger_up: Gauge,
     pub ledger_errors: Counter,
     pub ledger_bytes: Gauge,
+    pub callbacks: Family<CalledBack, Counter>,
     pub heartbeats: Family<Attempt, Counter>,
     pub heartbeat_last_success: Gauge,
 }
@@ -91,6 +99,7 @@ impl PagingMetrics {
         );
         add!(ledger_errors, "ledger_errors", "Transactions that the ledger did not take");
         add!(ledger_bytes, "ledger_size_bytes", "Size of the ledger's file");
+        add!(callbacks, "callbacks", "Callbacks of outside services, by outcome");
         add!(heartbeats, "heartbeats", "Heartbeats sent, by outcome");
         add!(
             heartbeat_last_success,

@@ -15,8 +15,10 @@ const DAY_MS: i64 = 86_400_000;
 const MAX_PEOPLE: usize = 1000;
 /// How far ahead the next handover is looked for.
 const HORIZON_MS: i64 = 60 * DAY_MS;
-/// No rotation or interval is finer than this.
+/// No rotation is finer than this.
 const GRAIN_MS: i64 = 60_000;
+/// Gaps that are listed at once.
+const MAX_GAPS: usize = 1000;
 
 /// A schedule, checked.
 #[derive(Debug, Clone)]
@@ -115,45 +117,46 @@ impl Schedule {
         after.filter(|u| Some(*u) != now).chain(now).find(|u| !notified(u))
     }
 
-    /// The next moment after `t` (ms, to the minute) at which somebody else is on call, if there is one within
-    /// 60 days.
+    /// The next moment after `t` (ms) at which somebody else is on call, if there is one within 60 days.
     pub fn next_change(&self, t: Timestamp) -> Option<Timestamp> {
         let now = self.on_call(t);
-        let mut low = t;
-        // Coarse steps first: nothing is skipped for good, since every step looks at who is on call then.
-        let mut high = t;
-        let coarse = 15 * GRAIN_MS;
-        loop {
-            high = (high / coarse + 1) * coarse;
-            if high > t + HORIZON_MS {
-                return None;
-            }
-            if self.on_call(high) != now {
-                break;
-            }
-            low = high;
-        }
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if self.on_call(middle) == now {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Some(high)
-    }
-
-    /// The first moment from `t` (ms) on within 60 days at which nobody is on call.
-    pub fn first_gap(&self, t: Timestamp) -> Option<Timestamp> {
         let mut at = t;
-        while at < t + HORIZON_MS {
-            if self.on_call(at).is_none() {
+        loop {
+            at = self.next_edge(at, true).filter(|edge| *edge <= t.saturating_add(HORIZON_MS))?;
+            if self.on_call(at) != now {
                 return Some(at);
             }
-            at = self.next_change(at)?;
         }
-        None
+    }
+
+    /// The times within `from..to` (ms) at which nobody is on call, in order: start and end of each. At most
+    /// 1000 of them, and no further than two years from `from`.
+    pub fn gaps(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let to = to.min(from.saturating_add(2 * 366 * DAY_MS));
+        let mut gaps: Vec<(Timestamp, Timestamp)> = Vec::new();
+        let mut at = from;
+        while at < to && gaps.len() < MAX_GAPS {
+            let end = self.next_edge(at, false).unwrap_or(to).min(to);
+            if self.on_call(at).is_none() {
+                match gaps.last_mut() {
+                    Some((_, last)) if *last == at => *last = end,
+                    _ => gaps.push((at, end)),
+                }
+            }
+            at = end;
+        }
+        gaps
+    }
+
+    /// The next moment after `t` at which another override, layer or (`turns`) another turn of a rotation may
+    /// hold. Nothing changes between two of them.
+    fn next_edge(&self, t: Timestamp, turns: bool) -> Option<Timestamp> {
+        let overrides = self.overrides.iter().flat_map(|o| [o.start, o.end]);
+        let layers = self.layers.iter().flat_map(|l| {
+            let turn = if turns && l.users.len() > 1 { l.next_turn(t) } else { None };
+            turn.into_iter().chain(l.active.iter().filter_map(move |i| i.next_edge(t)))
+        });
+        overrides.chain(layers).filter(|edge| *edge > t).min()
     }
 
     fn stand_in(&self, t: Timestamp) -> Option<&str> {
@@ -171,11 +174,27 @@ impl Layer {
     /// anybody.
     fn index(&self, t: Timestamp) -> usize {
         let turn = match self.rotation {
-            Rotation::Ms(ms) => (t - self.start.timestamp().as_millisecond()).div_euclid(ms),
+            Rotation::Ms(ms) => t.saturating_sub(self.start.timestamp().as_millisecond()).div_euclid(ms),
             Rotation::Days(days) => self.days_since_start(t).div_euclid(days),
         };
         let n = i64::try_from(self.users.len()).unwrap_or(1).max(1);
         usize::try_from(turn.rem_euclid(n)).unwrap_or_default()
+    }
+
+    /// The next handover after `t`.
+    fn next_turn(&self, t: Timestamp) -> Option<Timestamp> {
+        match self.rotation {
+            Rotation::Ms(ms) => {
+                let start = self.start.timestamp().as_millisecond();
+                start.checked_add(t.saturating_sub(start).div_euclid(ms).checked_add(1)?.checked_mul(ms)?)
+            }
+            Rotation::Days(days) => {
+                let turn = self.days_since_start(t).div_euclid(days) + 1;
+                let date = self.start.date().checked_add(turn.checked_mul(days)?.days()).ok()?;
+                let handover = date.to_datetime(self.start.time()).to_zoned(self.start.time_zone().clone());
+                Some(handover.ok()?.timestamp().as_millisecond())
+            }
+        }
     }
 
     /// Daily handover times that have passed since the start.

@@ -53,6 +53,28 @@ impl TimeInterval {
     }
 }
 
+impl TimeInterval {
+    /// The next moment after `t` (ms) at which it may begin or end; nothing changes before that.
+    pub fn next_edge(&self, t: crate::model::Timestamp) -> Option<crate::model::Timestamp> {
+        let zoned = Instant::from_millisecond(t).ok()?.to_zoned(self.location.clone());
+        let date = zoned.date();
+        let minutes = self.times.iter().flat_map(|r| [r.start, r.end]).filter(|m| *m < 24 * 60);
+        let today = minutes.filter_map(|m| {
+            let time = jiff::civil::time(i8::try_from(m / 60).ok()?, i8::try_from(m % 60).ok()?, 0, 0);
+            // One that the clock passes twice is an edge both times: the change of the clock is one itself,
+            // and after it the later of the two is looked at.
+            let ambiguous = self.location.to_ambiguous_zoned(date.to_datetime(time));
+            let (early, late) = (ambiguous.clone().earlier().ok()?, ambiguous.later().ok()?);
+            let after = |z: jiff::Zoned| Some(z.timestamp().as_millisecond()).filter(|ms| *ms > t);
+            after(early).or_else(|| after(late))
+        });
+        let midnight = date.tomorrow().ok()?.to_zoned(self.location.clone()).ok();
+        let clock = self.location.following(zoned.timestamp()).next().map(|c| c.timestamp());
+        let others = midnight.map(|z| z.timestamp()).into_iter().chain(clock).map(|i| i.as_millisecond());
+        today.chain(others).filter(|ms| *ms > t).min()
+    }
+}
+
 /// An empty list says nothing.
 fn any<T>(list: &[T], holds: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(holds)

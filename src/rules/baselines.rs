@@ -9,14 +9,17 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Labels;
+use crate::model::{Labels, Timestamp};
+use crate::sigma::Widening;
 
-use super::file::RuleKind;
-use super::group::Group;
-use super::pages::{PageHistory, PageRecord};
+use super::budget::{Grounds, LastPage, Reason, SeriesPages, Standing};
+use super::file::{RuleKind, SigmaSpec};
+use super::group::{Group, Rule};
+use super::pages::{PageHistory, PageRecord, REMEMBERED, Tally};
+use super::relearn::{Incident, Incidents};
 
 /// The first bytes of the file; the last one is the version.
-const MAGIC: &[u8; 8] = b"SBSIGMA\x01";
+const MAGIC: &[u8; 8] = b"SBSIGMA\x02";
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
 const CHECKSUM: usize = 8;
@@ -24,9 +27,10 @@ const CHECKSUM: usize = 8;
 /// What the file holds of one rule.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// Label sets and encoded states.
-    pub series: Vec<(Labels, Vec<u8>)>,
+    /// Label sets, encoded states, and where each stands with its pages.
+    pub series: Vec<(Labels, Vec<u8>, SeriesPages)>,
     pub pages: PageHistory,
+    pub incidents: Incidents,
 }
 
 /// By group and rule name.
@@ -41,38 +45,98 @@ pub enum BaselineError {
     Damaged(&'static str),
 }
 
-/// All baselines of the groups as bytes, and how many they are.
+/// Series that are encoded while a rule is held: an evaluation that waits for them waits some 100 µs.
+const AT_ONCE: usize = 128;
+
+/// All baselines of the groups as bytes, and how many they are. No rule is held for longer than it takes to encode a few series.
 pub(super) fn encode<'a>(groups: impl Iterator<Item = &'a Group>) -> (Vec<u8>, usize) {
     let mut out = MAGIC.to_vec();
     let mut count = 0;
     for group in groups {
         for rule in &group.rules {
             let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
-            let state = rule.state();
             put(&mut out, group.spec.name.as_bytes());
             put(&mut out, rule.spec.name.as_bytes());
-            let pages: Vec<&PageRecord> = state.sigma.pages.iter().collect();
-            out.extend((pages.len() as u32).to_le_bytes());
-            for page in pages {
-                out.extend(page.t.to_le_bytes());
-                out.extend(page.zscore.to_le_bytes());
-                out.push(match page.useful {
-                    None => 0,
-                    Some(false) => 1,
-                    Some(true) => 2,
-                });
-            }
-            out.extend((state.sigma.series.len() as u32).to_le_bytes());
-            for (labels, series) in &state.sigma.series {
-                put(&mut out, labels.as_bytes());
-                put(&mut out, &spec.detector.encode(&series.state));
-                count += 1;
-            }
+            count += encode_rule(&mut out, rule, spec);
         }
     }
     let sum = Sha256::digest(&out);
     out.extend(&sum[..CHECKSUM]);
     (out, count)
+}
+
+fn encode_rule(out: &mut Vec<u8>, rule: &Rule, spec: &SigmaSpec) -> usize {
+    let (history, incidents, names) = {
+        let state = rule.state();
+        let names: Vec<Labels> = state.sigma.series.keys().cloned().collect();
+        (state.sigma.pages.clone(), state.sigma.incidents.clone(), names)
+    };
+    put_history(out, &history);
+    out.extend((incidents.iter().len() as u32).to_le_bytes());
+    for incident in incidents.iter() {
+        out.push(u8::from(incident.series.is_some()));
+        put(out, incident.series.as_ref().map_or(&[], |l| l.as_bytes()));
+        out.extend(incident.from.to_le_bytes());
+        out.extend(incident.to.to_le_bytes());
+    }
+    // How many there are is known at the end: some may have gone meanwhile.
+    let at = out.len();
+    out.extend([0; 4]);
+    let mut count: u32 = 0;
+    for few in names.chunks(AT_ONCE) {
+        let state = rule.state();
+        for labels in few {
+            let Some(series) = state.sigma.series.get(labels) else { continue };
+            put(out, labels.as_bytes());
+            put(out, &spec.detector.encode(&series.state));
+            put_pages(out, &series.pages);
+            count += 1;
+        }
+    }
+    out[at..at + 4].copy_from_slice(&count.to_le_bytes());
+    count as usize
+}
+
+fn put_history(out: &mut Vec<u8>, history: &PageHistory) {
+    put(out, &history.widening().encode());
+    let older = history.older();
+    for n in [older.pages, older.useful, older.useless] {
+        out.extend(n.to_le_bytes());
+    }
+    out.extend((history.iter().len() as u32).to_le_bytes());
+    for page in history.iter() {
+        out.extend(page.t.to_le_bytes());
+        out.extend(page.series.to_le_bytes());
+        out.extend(page.zscore.to_le_bytes());
+        out.push(match page.useful {
+            None => 0,
+            Some(false) => 1,
+            Some(true) => 2,
+        });
+    }
+}
+
+fn put_pages(out: &mut Vec<u8>, pages: &SeriesPages) {
+    let (kind, why, t, level): (u8, u8, Timestamp, f64) = match pages.standing {
+        Standing::Calm => (0, 0, 0, 0.0),
+        Standing::Held { since, reason, from } => (1, reason as u8, since, from),
+        Standing::Paged { page, grounds } => match grounds {
+            Grounds::Within => (2, 0, page, 0.0),
+            Grounds::Spends => (2, 1, page, 0.0),
+            Grounds::WorseThan(worst) => (2, 2, page, worst),
+            Grounds::Joined => (2, 3, page, 0.0),
+        },
+    };
+    out.extend([kind, why]);
+    out.extend(t.to_le_bytes());
+    out.extend(level.to_le_bytes());
+    let last = pages.last.unwrap_or(LastPage { t: Timestamp::MIN, worst: 0.0 });
+    out.extend(last.t.to_le_bytes());
+    out.extend(last.worst.to_le_bytes());
+    out.push(pages.over.len() as u8);
+    for over in &pages.over {
+        out.extend(over.unwrap_or(Timestamp::MIN).to_le_bytes());
+    }
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -125,22 +189,64 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StoredRules, BaselineError> {
 fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
     let mut text = || String::from_utf8(take(rest)?.to_vec()).ok();
     let key = (text()?, text()?);
-    let mut stored = Stored::default();
+    let mut stored = Stored { pages: read_history(rest)?, ..Stored::default() };
     for _ in 0..number(rest)? {
+        let one = chunk::<1>(rest)?[0] != 0;
+        let labels = take(rest)?;
+        let series = if one { Some(Labels::from_bytes(labels)?) } else { None };
+        let (from, to) = (i64::from_le_bytes(chunk(rest)?), i64::from_le_bytes(chunk(rest)?));
+        stored.incidents.add(Incident { series, from, to }, Timestamp::MAX);
+    }
+    for _ in 0..number(rest)? {
+        let labels = Labels::from_bytes(take(rest)?)?;
+        let state = take(rest)?.to_vec();
+        stored.series.push((labels, state, read_pages(rest)?));
+    }
+    Some((key, stored))
+}
+
+fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
+    let widening = Widening::decode(take(rest)?).ok()?;
+    let mut count = || Some(u64::from_le_bytes(chunk(rest)?));
+    let older = Tally { pages: count()?, useful: count()?, useless: count()? };
+    let len = number(rest).filter(|n| *n <= REMEMBERED)?;
+    let mut pages = Vec::with_capacity(len);
+    for _ in 0..len {
         let t = i64::from_le_bytes(chunk(rest)?);
+        let series = u64::from_le_bytes(chunk(rest)?);
         let zscore = f64::from_le_bytes(chunk(rest)?);
         let useful = match chunk::<1>(rest)?[0] {
             0 => None,
             1 => Some(false),
             _ => Some(true),
         };
-        stored.pages.push(PageRecord { t, zscore, useful });
+        pages.push(PageRecord { t, series, zscore, useful });
     }
-    for _ in 0..number(rest)? {
-        let labels = Labels::from_bytes(take(rest)?)?;
-        stored.series.push((labels, take(rest)?.to_vec()));
+    Some(PageHistory::restored(pages, older, widening))
+}
+
+fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
+    let [kind, why] = chunk::<2>(rest)?;
+    let t = i64::from_le_bytes(chunk(rest)?);
+    let level = f64::from_le_bytes(chunk(rest)?);
+    let standing = match (kind, why) {
+        (0, _) => Standing::Calm,
+        (1, why) => {
+            let reasons = [Reason::Quiet, Reason::Widened, Reason::Spent];
+            Standing::Held { since: t, reason: *reasons.get(usize::from(why))?, from: level }
+        }
+        (2, 0) => Standing::Paged { page: t, grounds: Grounds::Within },
+        (2, 1) => Standing::Paged { page: t, grounds: Grounds::Spends },
+        (2, 2) => Standing::Paged { page: t, grounds: Grounds::WorseThan(level) },
+        (2, 3) => Standing::Paged { page: t, grounds: Grounds::Joined },
+        _ => return None,
+    };
+    let last = LastPage { t: i64::from_le_bytes(chunk(rest)?), worst: f64::from_le_bytes(chunk(rest)?) };
+    let mut over = Vec::new();
+    for _ in 0..chunk::<1>(rest)?[0] {
+        over.push(Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN));
     }
-    Some((key, stored))
+    Some(SeriesPages { standing, last: Some(last).filter(|l| l.t != Timestamp::MIN), over })
 }
 
 fn chunk<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::model::{Clock, Duration, Labels, Timestamp};
+use crate::model::{Clock, Duration, Timestamp};
 use crate::promql::{Engine, Source};
 use crate::storage::{Commit, SourceId, Storage};
 
 use super::baselines::{self, StoredRules};
 use super::context::{Context, Settings};
+use super::feedback::{self, Feedback, Taken, Target};
 use super::file::{RuleFile, RuleKind};
 use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
@@ -55,15 +56,6 @@ pub struct Loaded {
     /// For groups that name none.
     pub evaluation_interval: Duration,
     pub query_offset: Duration,
-}
-
-/// What people say of a sigma rule.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Feedback {
-    /// The newest page at or before this time (ms) was, or was not, worth it.
-    Useful { at: Timestamp, useful: bool },
-    /// What is now is normal: of one series (its labels as the rule sees them), or of all.
-    NewNormal { series: Option<Labels> },
 }
 
 struct Shared {
@@ -156,21 +148,12 @@ impl Manager {
         view::alerts(self.shared.groups().list.iter().map(AsRef::as_ref))
     }
 
-    /// Takes what a person said of a sigma rule, by its name; in all groups, or in one. How many pages or
-    /// series it concerned.
-    pub fn feedback(&self, group: Option<&str>, rule: &str, feedback: &Feedback) -> usize {
-        let mut count = 0;
-        for group in self.shared.groups().list.iter().filter(|g| group.is_none_or(|n| g.spec.name == n)) {
-            for rule in group.rules.iter().filter(|r| r.spec.name == rule) {
-                let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
-                let state = &mut rule.state().sigma;
-                count += match feedback {
-                    Feedback::Useful { at, useful } => usize::from(state.pages.mark(*at, *useful)),
-                    Feedback::NewNormal { series } => state.rebase(spec, series.as_ref()),
-                };
-            }
-        }
-        count
+    /// Takes what a person says of sigma rules, or of an alert of theirs. May read much history: call it where waiting holds up
+    /// nobody.
+    pub fn feedback(&self, target: &Target, feedback: &Feedback) -> Taken {
+        let groups = self.shared.groups();
+        let context = self.shared.context(&groups.settings);
+        feedback::apply(&context, &groups.list, target, feedback, self.shared.parts.clock.now())
     }
 }
 
@@ -207,14 +190,18 @@ impl Shared {
         self.parts.metrics.saved(saved.map(|()| count).map_err(|_| ()));
     }
 
-    fn evaluate(&self, group: &Group, settings: &Settings, ts: Timestamp) -> Outcome {
-        let context = Context {
+    fn context<'a>(&'a self, settings: &'a Settings) -> Context<'a> {
+        Context {
             engine: &self.parts.engine,
             source: &*self.parts.source,
             storage: &self.parts.storage,
             settings,
-        };
-        group.evaluate(&context, &*self.parts.sink, ts)
+            replay: None,
+        }
+    }
+
+    fn evaluate(&self, group: &Group, settings: &Settings, ts: Timestamp) -> Outcome {
+        group.evaluate(&self.context(settings), &*self.parts.sink, ts)
     }
 }
 
@@ -368,12 +355,22 @@ impl Runner {
         let now = self.now();
         let old = self.shared.groups().list;
         let mut left: Vec<&Arc<Group>> = old.iter().collect();
+        let keys: Vec<String> = reload.groups.iter().map(|(_, key)| key.clone()).collect();
         let metrics = self.shared.parts.metrics.clone();
         let mut plans = Vec::new();
         let mut list = Vec::new();
         for (group, key) in reload.groups {
-            if let Some(i) = left.iter().position(|g| g.key() == key) {
-                group.take_over(left.remove(i));
+            // A group whose file was renamed is still the same group.
+            let moved = |g: &&Arc<Group>| g.spec.name == group.spec.name && !keys.contains(&g.key());
+            let before = left.iter().position(|g| g.key() == key).or_else(|| left.iter().position(moved));
+            if let Some(i) = before {
+                let before = left.remove(i);
+                if before.key() == key {
+                    metrics.rules_removed(before);
+                } else {
+                    metrics.removed(before);
+                }
+                group.take_over(before);
             }
             self.restore(&group, now);
             metrics.added(&group);
@@ -411,9 +408,9 @@ impl Runner {
             let Some(stored) = self.stored.remove(&key) else { continue };
             let mut refused = 0;
             let mut series = Vec::with_capacity(stored.series.len());
-            for (labels, bytes) in stored.series {
+            for (labels, bytes, pages) in stored.series {
                 match spec.detector.decode(&bytes) {
-                    Ok(state) => series.push((labels, state)),
+                    Ok(state) => series.push((labels, state, pages)),
                     Err(_) => refused += 1,
                 }
             }
@@ -424,7 +421,7 @@ impl Runner {
                     "stored baselines do not fit the rule any more: these series start cold"
                 );
             }
-            state.sigma = SigmaState::restored(series, stored.pages, now);
+            state.sigma = SigmaState::restored(series, stored.pages, stored.incidents, now);
         }
     }
 }

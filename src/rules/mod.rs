@@ -6,27 +6,37 @@
 mod alerting;
 mod alerts;
 mod baselines;
+mod budget;
 pub mod check;
 mod context;
 mod expand;
+mod feedback;
 pub mod file;
 mod group;
 mod manager;
 mod metrics;
 mod pages;
 mod recording;
+mod relearn;
 mod restore;
 pub mod schedule;
+mod sigma_alert;
 mod sigma_rule;
 pub mod unittest;
 mod view;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
-pub use context::{Context, RESEND_DELAY_MS, Settings};
+pub use budget::{Grounds, Reason, SeriesPages, Standing};
+pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
+pub use feedback::{Feedback, Taken, Target};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
-pub use manager::{Feedback, Loaded, Manager, Parts};
+pub use manager::{Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
-pub use pages::{PageHistory, PageRecord};
-pub use sigma_rule::{Series, SigmaState};
-pub use view::{AlertView, BandView, GroupView, RuleFilter, RuleType, RuleView, SeriesView};
+pub use pages::{PageHistory, PageRecord, Tally};
+pub use relearn::{History, Incident, Incidents};
+pub use sigma_rule::{Series, SigmaState, band_pages};
+pub use view::{
+    AlertView, BandView, BudgetView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
+    TallyView,
+};

@@ -91,6 +91,16 @@ impl Detector {
         Evaluation { judgement, bands, score }
     }
 
+    /// Moves bands by a judgement that was made before: what would these bands have done? Nothing is widened.
+    pub fn rejudge(&self, bands: &mut Bands, now: Timestamp, judgement: &Judgement) -> BandsChange {
+        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY).0
+    }
+
+    /// Distance from the centre in σ on the side that counts: 0 on the other side and below `min_deviation`.
+    pub fn distance(&self, judgement: &Judgement) -> f64 {
+        self.bands.distance(judgement)
+    }
+
     /// The expression had no value for this series: as a sample that is no number.
     pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
         self.evaluate(state, now, f64::NAN)
@@ -109,6 +119,14 @@ impl Detector {
             }
         }
         state
+    }
+
+    /// A baseline that was learnt anew takes the place of that of `state`; the bands go on, and if they freeze it, it is frozen.
+    pub fn relearnt(&self, state: &mut SeriesState, warm: SeriesState, now: Timestamp) {
+        state.baseline = warm.baseline;
+        if let Some(since) = state.bands.freezes(&self.bands) {
+            state.baseline.freeze(&self.plan, now, since);
+        }
     }
 
     /// "This is the new normal": the centre moves to `level` at once, bands clear.

@@ -3,6 +3,7 @@
 mod ack;
 mod api;
 mod api_v2;
+mod callbacks;
 mod deadline;
 mod exposed;
 mod guard;
@@ -19,7 +20,7 @@ pub use metrics::WebMetrics;
 pub use server::Web;
 pub use state::{Options, Parts};
 pub use views::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
+    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView, IncidentState,
     IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
     RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };

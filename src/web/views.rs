@@ -223,14 +223,20 @@ pub trait Incidents: Send + Sync {
     fn list(&self, resolved_too: bool, limit: usize) -> Result<Vec<IncidentView>, CommandError>;
     /// One incident.
     fn get(&self, id: &str) -> Result<IncidentView, CommandError>;
-    /// Somebody takes it over. Repeating it is harmless.
-    fn acknowledge(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    /// Somebody takes it over, from an address. Repeating it is harmless.
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<IncidentView, CommandError>;
     /// Somebody says that it is over. Repeating it is harmless.
-    fn resolve(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
     /// What a signed link is about. Changes nothing.
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError>;
     /// Acknowledges by a signed link.
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError>;
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError>;
 }
 
 /// Why a command did nothing.
@@ -299,9 +305,23 @@ pub struct IncidentView {
     pub acknowledged_by: String,
     #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
+    /// By what way and from which address: `link from 192.0.2.1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub acknowledged_via: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resolved_by: String,
+    /// What happened, in order; only where one incident is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryView>,
     pub alerts: Vec<IncidentAlertView>,
+}
+
+/// A line of an incident's history.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HistoryView {
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    pub what: String,
 }
 
 /// An alert of an incident.
@@ -321,6 +341,9 @@ pub struct IncidentAlertView {
 pub struct TokenView {
     /// Whom the page was sent to.
     pub person: String,
+    /// In which step and loop, counted from 1.
+    pub step: u32,
+    pub round: u32,
     pub incident: IncidentView,
 }
 
@@ -337,8 +360,8 @@ pub trait Lifecycle: Send + Sync {
     /// Facts about the process.
     fn runtime(&self) -> RuntimeView;
     /// The URLs of the Alertmanagers that alerts are sent to.
-    fn alertmanagers(&self) -> Vec<String> {
-        Vec::new()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        Default::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod ledger;
 mod net;
 mod paging;
 mod promql;
+mod remote;
 mod rules;
 mod scrape;
 mod shipped;

@@ -1,7 +1,13 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
+mod callbacks;
 mod escalation;
 mod groups;
+mod links;
+mod mail;
 mod model;
 mod pager;
+mod receivers;
+mod schedules;
+mod templates;
 mod world;

@@ -9,7 +9,7 @@ use sideband::rules::check::lint;
 use sideband::rules::file::{Options, RuleFile, parse};
 use sideband::rules::{
     AlertSink, Context, Feedback, Group, Health, Loaded, Manager, Parts, RuleFilter, RuleMetrics, RuleType,
-    Settings,
+    Settings, Target,
 };
 use sideband::storage::{SourceId, Storage};
 
@@ -168,6 +168,7 @@ impl Bench {
             source: &self.storage,
             storage: &self.storage,
             settings: &self.settings,
+            replay: None,
         };
         for group in &self.groups {
             group.evaluate(&context, &self.sent, t);
@@ -403,9 +404,12 @@ fn a_sigma_rule_learns_records_and_pages_with_the_highest_band_only() {
         .clone();
     assert!(page.annotations.get("summary").unwrap().ends_with("at 3"));
     let explanation = page.annotations.get("explanation").unwrap();
-    for part in
-        ["value 16 is", "normal 9.99", "samples", "Pages of this rule in 30 days: 1, marked useful: 0"]
-    {
+    for part in [
+        "value 16 is",
+        "normal 9.99",
+        "samples",
+        "This rule paged once in 30 days: 0 useful, 0 useless, 1 not judged.",
+    ] {
         assert!(explanation.contains(part), "{explanation}");
     }
     // It goes back: resolved. The next page is over the budget: a ticket that says so.
@@ -421,7 +425,9 @@ fn a_sigma_rule_learns_records_and_pages_with_the_highest_band_only() {
         [r#"{alertname="Slow", alertstate="firing", band="3", job="j", severity="ticket", team="web"}"#]
     );
     let last = bench.sent.0.lock().unwrap().last().unwrap().1.clone();
-    assert!(last.annotations.get("page_budget").unwrap().contains("1 per 30d"));
+    assert!(
+        last.annotations.get("page_budget").unwrap().contains("the page budget is spent (1 of 1 in 30d)")
+    );
 }
 
 #[test]
@@ -433,6 +439,60 @@ fn a_new_sigma_rule_learns_from_what_is_stored() {
     let warm = Bench::on(bench.storage.clone(), SIGMA);
     warm.tick(200 * 15 * S, 10.0);
     assert_eq!(warm.now("sideband_sigma_ready")[0].1, 1.0);
+}
+
+/// What became of each page-severity alert and of tickets, without repeats.
+fn severities(bench: &Bench) -> Vec<(i64, String)> {
+    let mut out: Vec<(i64, String)> = Vec::new();
+    for (t, a) in bench.sent.0.lock().unwrap().iter().filter(|(t, a)| a.ends_at > *t) {
+        let severity = a.labels.get("severity").unwrap_or_default().to_owned();
+        if out.last().is_none_or(|l| l.1 != severity) {
+            out.push((*t / S / 60, severity));
+        }
+    }
+    out
+}
+
+#[test]
+fn the_page_that_spends_the_budget_says_so_and_something_worse_pages_all_the_same() {
+    let text = SIGMA.replace("keep_firing_for: 30s", "page_quiet: 0s").replace("1 per 30d", "2 per 30d");
+    let bench = Bench::new(&text);
+    let mut i = 0;
+    let mut run = |n: i64, x: Option<f64>| {
+        for _ in 0..n {
+            bench.tick(i * 15 * S, x.unwrap_or_else(|| calm(i)));
+            i += 1;
+        }
+    };
+    run(400, None);
+    for peak in [16.0, 13.4, 18.0, 15.5, 40.0] {
+        run(6, Some(peak));
+        run(60, None);
+    }
+    let said: Vec<String> = severities(&bench).into_iter().map(|s| s.1).collect();
+    // 13.4 is beyond 3σ, not beyond the 3.9σ that are left after a page; 18 spends the budget, and 40 is worse.
+    assert_eq!(said, ["page", "ticket", "page", "ticket", "page"]);
+    let mut told: Vec<String> = Vec::new();
+    for (_, a) in bench.sent.0.lock().unwrap().iter() {
+        if let Some(text) = a.annotations.get("page_budget").filter(|t| told.last().is_none_or(|l| l != t)) {
+            told.push(text.to_owned());
+        }
+    }
+    let begins = [
+        "a ticket, not a page: pages before it widened the bands (1 of 2 in 30d). More than 3.",
+        "page budget spent: 2 of 2 in 30d. From now on only something worse than this pages; the rest are tickets. This rule paged 2 \
+         times in 30 days: 0 useful, 0 useless, 2 not judged.",
+        "a ticket, not a page: the page budget is spent (2 of 2 in 30d). More than ",
+        "over the page budget (3 of 2 in 30d), because it is worse than the page before it (",
+    ];
+    assert_eq!(told.len(), begins.len(), "{told:#?}");
+    for (text, begin) in told.iter().zip(begins) {
+        assert!(text.starts_with(begin), "{text}");
+    }
+}
+
+fn by_name(rule: &str) -> Target {
+    Target::Rule { group: None, rule: rule.to_owned(), series: None }
 }
 
 /// Sends what it is given on.
@@ -506,7 +566,7 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     let json = serde_json::to_value(manager.groups(&only)).unwrap();
     assert_eq!(json[0]["rules"][0]["series"][0]["value"], 2.0);
     assert_eq!(json[0]["rules"][0]["type"], "sigma");
-    assert_eq!(manager.feedback(None, "S", &Feedback::NewNormal { series: None }), 1);
+    assert_eq!(manager.feedback(&by_name("S"), &Feedback::NewNormal).series, 1);
     // Groups that are gone end.
     manager.apply(Loaded::default(), &mut next).await;
     assert!(manager.alerts().is_empty());

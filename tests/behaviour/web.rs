@@ -79,7 +79,7 @@ impl Incidents for Fake {
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
         self.change(id, |_| {})
     }
-    fn acknowledge(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError> {
+    fn acknowledge(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
         self.did(format!("ack {id} by {by}: {comment}"));
         self.change(id, |i| {
             i.state = IncidentState::Acknowledged;
@@ -87,19 +87,21 @@ impl Incidents for Fake {
             i.acknowledged_at = Some(NOW);
         })
     }
-    fn resolve(&self, id: &str, by: &str, comment: &str) -> Result<IncidentView, CommandError> {
+    fn resolve(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
         self.did(format!("resolve {id} by {by}: {comment}"));
         self.change(id, |i| i.state = IncidentState::Resolved)
     }
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         match token.strip_prefix("good-") {
-            Some(id) => Ok(TokenView { person: "engineer-a".into(), incident: self.get(id)? }),
+            Some(id) => {
+                Ok(TokenView { person: "engineer-a".into(), incident: self.get(id)?, step: 1, round: 1 })
+            }
             None => Err(CommandError::BadToken("the link is not genuine or has expired".into())),
         }
     }
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
         let view = self.read_token(token)?;
-        let incident = self.acknowledge(&view.incident.id, &view.person, "by link")?;
+        let incident = self.acknowledge(&view.incident.id, &view.person, from, "by link")?;
         Ok(TokenView { incident, ..view })
     }
 }
@@ -178,7 +180,6 @@ impl World {
             targets: fake.clone(),
             incidents: fake.clone(),
             pager: Arc::new(|| None),
-            redact: str::to_owned,
             lifecycle: fake.clone(),
         };
         let web = Arc::new(Web::new(parts, options));

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import receivers  # noqa: E402
 from stage import ROOT, Inbox, Server, expect, free_port, http, main, query, request, wait  # noqa: E402
 
 GLOBAL = "global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}\n"
@@ -350,6 +351,7 @@ TESTS = [
     unacknowledged_goes_to_the_backup_and_acknowledged_does_not,
     kill_9_loses_no_page,
     what_changes_state_wants_authentication_beyond_loopback,
+    *receivers.TESTS,
 ]
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::callbacks::CallbacksConfig;
 use super::kinds::{
     AlertmanagerConfig, DiscordConfig, EmailConfig, IncidentioConfig, JiraConfig, MattermostConfig,
     MsteamsConfig, Msteamsv2Config, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
@@ -50,6 +51,8 @@ pub struct File {
     pub heartbeat: Option<Spanned<HeartbeatConfig>>,
     #[serde(deserialize_with = "nullable")]
     pub acknowledge: AcknowledgeConfig,
+    #[serde(deserialize_with = "nullable")]
+    pub callbacks: CallbacksConfig,
 }
 
 /// Defaults of the receivers.
@@ -218,6 +221,8 @@ pub struct ReceiverConfig {
     pub name: Option<Spanned<String>>,
     #[serde(deserialize_with = "nullable")]
     pub labels: BTreeMap<String, String>,
+    /// Ours: messages on their way to it at one time.
+    pub max_concurrency: Option<u64>,
     pub alertmanager_configs: Entries<AlertmanagerConfig>,
     pub discord_configs: Entries<DiscordConfig>,
     pub email_configs: Entries<EmailConfig>,

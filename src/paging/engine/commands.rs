@@ -154,7 +154,7 @@ impl Engine {
             for integration in &receiver.integrations {
                 let name = integration_id(&receiver.name, integration);
                 let wanted = match reason {
-                    Reason::Acknowledged => integration.kind == "pagerduty",
+                    Reason::Acknowledged => integration.follows_acknowledgements(),
                     _ => integration.send_resolved,
                 };
                 if !wanted || !reached.contains(&name) {

@@ -85,6 +85,7 @@ impl Engine {
             triggered_at: now.wall,
             resolved_at: None,
             acknowledged: None,
+            judged: None,
             round: 0,
             step: 0,
             due: Some(now.boot),
@@ -369,6 +370,7 @@ impl Engine {
                     .iter()
                     .map(|n| n.user.clone().unwrap_or(n.target.clone()))
                     .collect(),
+                acknowledged_by: incident.acknowledged.as_ref().map(|a| a.actor.by.clone()),
             }),
             at: now.wall,
             valid_ms: 2 * incident.repeat_interval_ms,

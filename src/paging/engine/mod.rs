@@ -8,6 +8,7 @@ mod commands;
 mod filter;
 mod groups;
 mod incidents;
+mod judge;
 mod outbox;
 mod records;
 mod views;
@@ -24,7 +25,7 @@ pub use commands::{AckResult, CommandError};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
 pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
-pub use views::{AlertView, GroupView, IncidentView};
+pub use views::{AlertView, GroupView, HistoryView, IncidentView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;

@@ -21,7 +21,7 @@ const MAX_BACKOFF_MS: i64 = 60_000;
 const MAX_RETRY_AFTER_MS: i64 = 3_600_000;
 /// How long it is tried to say that something is over.
 const RESOLVED_EXPIRES_MS: i64 = 3_600_000;
-/// Deliveries to one receiver at the same time.
+/// Deliveries at the same time to a receiver that is not in the configuration any more.
 const PER_RECEIVER: usize = 8;
 
 /// One message to one integration.
@@ -132,9 +132,10 @@ impl Engine {
             if d.in_flight || !busy.insert(&d.lane) {
                 return false;
             }
+            let most = self.config.receivers.get(&d.receiver).map_or(PER_RECEIVER, |r| r.max_concurrency);
             let load = load.entry(&d.receiver).or_default();
             *load += 1;
-            *load <= PER_RECEIVER
+            *load <= most
         })
     }
 

@@ -23,6 +23,7 @@ pub struct IncidentView {
     pub triggered_at: String,
     pub resolved_at: Option<String>,
     pub acknowledged: Option<AckView>,
+    pub judged: Option<JudgedView>,
     /// The loop and the step that come next, from 1.
     #[serde(rename = "loop")]
     pub round: u32,
@@ -43,6 +44,16 @@ pub struct AckView {
     pub via: String,
     pub from: String,
     pub at: String,
+}
+
+/// What somebody said of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct JudgedView {
+    pub verdict: &'static str,
+    pub by: String,
+    pub via: String,
+    pub at: String,
+    pub comment: String,
 }
 
 /// Somebody who was notified.
@@ -138,6 +149,13 @@ impl IncidentView {
             triggered_at: time(i.triggered_at),
             resolved_at: i.resolved_at.map(time),
             acknowledged: i.acknowledged.as_ref().map(ack),
+            judged: i.judged.as_ref().map(|j| JudgedView {
+                verdict: j.verdict.as_str(),
+                by: j.actor.by.clone(),
+                via: j.actor.via.clone(),
+                at: time(j.at),
+                comment: j.comment.clone(),
+            }),
             round: i.round + 1,
             step: i.step + 1,
             next_step_at: i.next_at().map(|t| time(t - now.boot + now.wall)),

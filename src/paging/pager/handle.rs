@@ -18,7 +18,7 @@ use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
     AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
 };
-use crate::paging::incident::Actor;
+use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
 use crate::paging::silence::{Silence, SilenceError};
@@ -29,8 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Paging, from outside. Clones speak to the same one.
 #[derive(Clone)]
 pub struct PagerHandle {
-    shared: Arc<Shared>,
-    plant: Arc<Plant>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) plant: Arc<Plant>,
     heart: Arc<Heart>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -40,8 +40,11 @@ pub(super) struct Shared {
     metrics: PagingMetrics,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
-    current: RwLock<Option<(Arc<PagingConfig>, Option<AckLinks>)>>,
+    current: RwLock<Option<Current>>,
 }
+
+/// What is in force: the configuration, and what signs links.
+type Current = (Arc<PagingConfig>, Option<AckLinks>);
 
 impl Shared {
     pub fn new(
@@ -57,7 +60,15 @@ impl Shared {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(config), links));
     }
 
-    fn now(&self) -> Now {
+    pub fn metrics(&self) -> &PagingMetrics {
+        &self.metrics
+    }
+
+    pub fn current(&self) -> &RwLock<Option<Current>> {
+        &self.current
+    }
+
+    pub fn now(&self) -> Now {
         Now { wall: self.clock.now(), boot: self.clock.boottime() }
     }
 }
@@ -104,6 +115,15 @@ impl PagerHandle {
         false
     }
 
+    /// Hands over alerts of somebody who will not repeat them. When this returns they are in the ledger, as
+    /// far as the disk takes anything.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn keep_alerts(&self, alerts: Vec<Alert>) -> Result<(), PagerError> {
+        self.call(move |engine, now| engine.alerts(now, alerts)).await
+    }
+
     /// Acknowledges an incident. When this returns, it is in the ledger.
     ///
     /// # Errors
@@ -142,6 +162,39 @@ impl PagerHandle {
         Ok(done.map(|result| LinkedAck { claim, result }))
     }
 
+    /// What a feedback link says; it is good for nothing else.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; also when links are not configured.
+    pub fn check_judge_link(&self, token: &str) -> Result<AckClaim, LinkError> {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        let links = current.as_ref().and_then(|(_, links)| links.as_ref()).ok_or(LinkError::Malformed)?;
+        links.verify_judge(token, self.shared.clock.now())
+    }
+
+    /// Records what a person says of an incident, also of an old one. The last word counts.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn judge(
+        &self,
+        id: u64,
+        verdict: Verdict,
+        actor: Actor,
+        comment: String,
+    ) -> Result<Result<(), CommandError>, PagerError> {
+        let stored = self.stored_incident(id).await;
+        self.call(move |engine, now| engine.judge(now, id, verdict, actor, comment, stored)).await
+    }
+
+    /// An incident as the ledger has it.
+    async fn stored_incident(&self, id: u64) -> Option<Incident> {
+        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
+        let read = move || shared.ledger.get(table, &key);
+        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+        row.and_then(|bytes| read_incident(&bytes))
+    }
+
     /// Closes an incident by hand.
     ///
     /// # Errors
@@ -168,11 +221,9 @@ impl PagerHandle {
         if recent.is_some() {
             return Ok(recent);
         }
-        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
-        let read = move || shared.ledger.get(table, &key);
-        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+        let stored = self.stored_incident(id).await;
         let now = self.shared.now();
-        Ok(row.and_then(|bytes| read_incident(&bytes)).map(|i| IncidentView::new(&i, now)))
+        Ok(stored.map(|i| IncidentView::new(&i, now)))
     }
 
     /// The alerts that fire.
@@ -244,6 +295,11 @@ impl PagerHandle {
         Ok(())
     }
 
+    /// The ledger's identity, with which every key begins.
+    pub fn instance(&self) -> &str {
+        &self.plant.instance
+    }
+
     /// The configuration in use.
     pub fn config(&self) -> Option<Arc<PagingConfig>> {
         let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -284,7 +340,7 @@ impl PagerHandle {
     }
 
     /// Runs on the dispatcher's thread; the answer comes after the transaction.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Engine, Now) -> T + Send + 'static,
     ) -> Result<T, PagerError> {

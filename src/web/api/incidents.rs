@@ -111,10 +111,10 @@ async fn act(
             text.truncate(at);
         }
     }
-    let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
+    let (incidents, id, from) = (Arc::clone(&state.parts.incidents), id.to_owned(), asked.origin());
     blocking(move || match command {
-        Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &said.comment)?),
-        Command::Resolve => Ok(incidents.resolve(&id, &said.by, &said.comment)?),
+        Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &from, &said.comment)?),
+        Command::Resolve => Ok(incidents.resolve(&id, &said.by, &from, &said.comment)?),
     })
     .await
 }
