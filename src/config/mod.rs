@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
-pub use redact::redact;
+use redact::redact;
 pub use templates::message_templates;
 
 use crate::host::HostConfig;
@@ -126,7 +126,7 @@ fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError
         missing: Vec::new(),
         files_named: Vec::new(),
     };
-    let config = loader.load(file);
+    let config = loader.load(file, text);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
     }
@@ -153,7 +153,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn load(&mut self, file: file::File) -> Config {
+    fn load(&mut self, file: file::File, text: &str) -> Config {
         self.refuse_unbuilt(&file);
         let global_place = file.global;
         let global = global_place.as_ref().map(|g| &g.value);
@@ -168,7 +168,7 @@ impl Loader<'_> {
         let rule_files = self.rule_files(file.rule_files.unwrap_or_default());
         let alerting = self.alerting(file.alerting);
         let (retention_time, retention_size, max_series) = self.storage(file.storage);
-        let paging = self.paging(file.paging, file.paging_file);
+        let paging = self.paging(file.paging, file.paging_file, text);
         let host = self.host(file.host);
         Config {
             scrape_interval: defaults.scrape_interval,
@@ -449,7 +449,9 @@ impl Loader<'_> {
         &mut self,
         section: Option<Spanned<crate::paging::config::File>>,
         named: Option<Spanned<String>>,
+        main: &str,
     ) -> Option<PagingConfig> {
+        let mut shown = redact(main);
         let checked = match (section, named) {
             (Some(section), Some(_)) => {
                 self.at(&section, "at most one of paging & paging_file must be configured");
@@ -459,12 +461,16 @@ impl Loader<'_> {
             (None, Some(named)) => {
                 let path = self.base.join(&named.value);
                 let text = self.inputs.read(&path).map_err(|e| vec![self.named_at(&named, e)]);
-                text.and_then(|text| PagingConfig::parse(&path, &text))
+                text.and_then(|text| {
+                    shown = redact(&text);
+                    PagingConfig::parse(&path, &text)
+                })
             }
             (None, None) => return None,
         };
         match checked {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.shown = config.without_secrets(&shown);
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
                 self.warnings.extend(config.unsendable.iter().map(ToString::to_string));
                 if let Err(errors) = message_templates(&config, self.inputs) {

@@ -32,9 +32,8 @@ pub fn message_templates(config: &PagingConfig, inputs: &mut Inputs) -> Result<T
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let read = inputs.read(&file);
-            let added = read.and_then(|text| {
-                set.add(Dialect::Alertmanager, &name, &text).map_err(|e| in_file(&file, e))
-            });
+            let added = read
+                .and_then(|text| set.add(Dialect::Alertmanager, &name, &text).map_err(|e| in_file(&file, e)));
             errors.extend(added.err());
         }
     }
@@ -83,6 +82,8 @@ fn one(text: &TemplateText, set: &TemplateSet) -> Result<(), String> {
     match set.undefined(&template) {
         None => Ok(()),
         Some(_) if text.secret => Err("it calls a template that there is not".to_owned()),
-        Some(name) => Err(format!("there is no template {name:?}: neither in the files of `templates` nor built in")),
+        Some(name) => {
+            Err(format!("there is no template {name:?}: neither in the files of `templates` nor built in"))
+        }
     }
 }

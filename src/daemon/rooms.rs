@@ -156,7 +156,6 @@ impl Rooms {
                     let pager = pager.clone();
                     move || pager.get()
                 }),
-                redact: config::redact,
                 lifecycle: Arc::new(LifecycleAdapter {
                     requests,
                     status: status.clone(),

@@ -15,8 +15,8 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, HistoryView,
+    IncidentAlertView, IncidentState, IncidentView, Incidents, Lifecycle, PageView, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
     RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };
 
@@ -200,7 +200,13 @@ impl Incidents for IncidentsAdapter {
         found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
     }
 
-    fn acknowledge(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        _comment: &str,
+    ) -> Result<IncidentView, CommandError> {
         let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
@@ -256,9 +262,21 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         next_step_at: i.next_step_at.as_deref().map(millis),
         started_at: millis(&i.triggered_at),
         acknowledged_at: i.acknowledged.as_ref().map(|a| millis(&a.at)),
+        acknowledged_via: i.acknowledged.as_ref().map_or_else(String::new, |a| match a.from.as_str() {
+            "" => a.via.clone(),
+            from => format!("{} from {from}", a.via),
+        }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
-        resolved_by: String::new(),
+        resolved_by: i.resolved_by.unwrap_or_default(),
+        pages: i.notified.iter().map(page).collect(),
+        history: i
+            .history
+            .iter()
+            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
+            .collect(),
+        drill: i.drill,
+        delivered: i.delivered,
         alerts: i
             .alerts
             .iter()
@@ -271,6 +289,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
             })
             .collect(),
         id: i.id,
+    }
+}
+
+fn page(n: &paging::NotifiedView) -> PageView {
+    PageView {
+        step: u32::try_from(n.step).unwrap_or(u32::MAX),
+        round: n.round,
+        target: n.target.clone(),
+        user: n.user.clone().unwrap_or_default(),
+        receiver: n.receiver.clone(),
+        automation: n.automation,
+        at: millis(&n.at),
+        arrivals: n
+            .arrivals
+            .iter()
+            .map(|a| ArrivalView {
+                integration: a.integration.clone(),
+                at: a.at.as_deref().map(millis),
+                attempts: a.attempts,
+                error: a.error.clone(),
+            })
+            .collect(),
     }
 }
 

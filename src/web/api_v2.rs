@@ -92,10 +92,7 @@ fn time(t: Timestamp) -> String {
 
 fn status(state: &State, pager: &PagerHandle) -> Outcome {
     let original = match pager.config() {
-        Some(config) => {
-            let text = std::fs::read_to_string(&config.path).unwrap_or_default();
-            config.without_secrets(&(state.parts.redact)(&text))
-        }
+        Some(config) => config.shown.clone(),
         None => String::new(),
     };
     Ok(json(

@@ -44,16 +44,19 @@ pub(super) async fn answer(state: &State, asked: &Asked) -> Answer {
         from: asked.origin(),
     };
     match (pager.call_back(callback).await, service) {
-        (Ok(text), Service::Pagerduty) => answered(StatusCode::OK, &json!({"status": "success", "data": text})),
+        (Ok(text), Service::Pagerduty) => {
+            answered(StatusCode::OK, &json!({"status": "success", "data": text}))
+        }
         // Only who pressed the button sees this.
         (Ok(text), Service::Slack) => answered(
             StatusCode::OK,
             &json!({"response_type": "ephemeral", "replace_original": false, "text": text}),
         ),
         // Whoever repeats what has arrived must not try again.
-        (Err(CallbackError::Replayed), Service::Pagerduty) => {
-            answered(StatusCode::OK, &json!({"status": "success", "data": CallbackError::Replayed.to_string()}))
-        }
+        (Err(CallbackError::Replayed), Service::Pagerduty) => answered(
+            StatusCode::OK,
+            &json!({"status": "success", "data": CallbackError::Replayed.to_string()}),
+        ),
         (Err(e), _) => refused(&e),
     }
 }

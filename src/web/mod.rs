@@ -20,7 +20,7 @@ pub use metrics::WebMetrics;
 pub use server::Web;
 pub use state::{Options, Parts};
 pub use views::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, HistoryView,
+    IncidentAlertView, IncidentState, IncidentView, Incidents, Lifecycle, PageView, RuleGroupView,
+    RuleHealth, RuleKind, RuleView, RulesView, RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
 };

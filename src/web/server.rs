@@ -60,7 +60,8 @@ impl Asked {
     /// Where it comes from, for a history: the address of the connection, and whom a proxy says that it speaks for.
     pub fn origin(&self) -> String {
         let address = self.peer.ip().to_canonical().to_string();
-        let named = self.head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let named =
+            self.head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let named: String = named
             .chars()
             .filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | ',' | ' '))
@@ -157,7 +158,9 @@ impl Handler for Web {
 /// has no password at hand; the style sheet of its page tells nothing. A kubelet or systemd that probes has no
 /// password either, and learns nothing but that this runs. A callback is signed.
 fn open_to_all(path: &str) -> bool {
-    path.starts_with("/ack/") || callbacks::is_one(path) || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
+    path.starts_with("/ack/")
+        || callbacks::is_one(path)
+        || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
 }
 
 fn finish(state: &State, answer: Answer, head_only: bool) -> Response<Full<Bytes>> {

@@ -224,7 +224,13 @@ pub trait Incidents: Send + Sync {
     /// One incident.
     fn get(&self, id: &str) -> Result<IncidentView, CommandError>;
     /// Somebody takes it over, from an address. Repeating it is harmless.
-    fn acknowledge(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<IncidentView, CommandError>;
     /// Somebody says that it is over. Repeating it is harmless.
     fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
     /// What a signed link is about. Changes nothing.
@@ -299,9 +305,61 @@ pub struct IncidentView {
     pub acknowledged_by: String,
     #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
+    /// By what way and from which address: `link from 192.0.2.1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub acknowledged_via: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resolved_by: String,
     pub alerts: Vec<IncidentAlertView>,
+    /// Who was paged, and what became of it, in order.
+    pub pages: Vec<PageView>,
+    /// What happened, in order.
+    pub history: Vec<HistoryView>,
+    pub drill: bool,
+    /// Every step of the policy was carried out, and taken by everything that it was sent to.
+    pub delivered: bool,
+}
+
+/// Somebody, or something, that was notified.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageView {
+    /// Counted from 1.
+    pub step: u32,
+    #[serde(rename = "loop")]
+    pub round: u32,
+    /// As the policy names it.
+    pub target: String,
+    /// Empty when the target is no person.
+    pub user: String,
+    pub receiver: String,
+    pub automation: bool,
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    /// By integration.
+    pub arrivals: Vec<ArrivalView>,
+}
+
+/// What became of a page at an integration.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArrivalView {
+    pub integration: String,
+    /// When it was taken.
+    #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// A line of an incident's history.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct HistoryView {
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    pub what: String,
 }
 
 /// An alert of an incident.

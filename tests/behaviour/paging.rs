@@ -1,8 +1,14 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
+mod callbacks;
+mod drill;
 mod escalation;
 mod groups;
+mod links;
+mod mail;
 mod model;
 mod pager;
+mod receivers;
 mod schedules;
+mod templates;
 mod world;

@@ -180,7 +180,6 @@ impl World {
             targets: fake.clone(),
             incidents: fake.clone(),
             pager: Arc::new(|| None),
-            redact: str::to_owned,
             lifecycle: fake.clone(),
         };
         let web = Arc::new(Web::new(parts, options));

@@ -47,8 +47,8 @@ pub(super) fn read(
     now: Timestamp,
 ) -> Result<Genuine, CallbackError> {
     verify(&callback.signature, "v1", secrets, &[&callback.body])?;
-    let body: Body =
-        serde_json::from_slice(&callback.body).map_err(|_| CallbackError::Malformed("no event of webhooks v3"))?;
+    let body: Body = serde_json::from_slice(&callback.body)
+        .map_err(|_| CallbackError::Malformed("no event of webhooks v3"))?;
     let event = body.event;
     if event.id.is_empty() || event.id.len() > MAX_ID {
         return Err(CallbackError::Malformed("the event has no identity"));
@@ -88,5 +88,9 @@ fn wish(event: &Event, callback: &Callback, instance: &str, at: Timestamp) -> Wi
         via: Service::Pagerduty.as_str().to_owned(),
         from: callback.from.clone(),
     };
-    if resolves { Wish::Resolve { incident, actor, at } } else { Wish::Acknowledge { incident, actor, round: None, at } }
+    if resolves {
+        Wish::Resolve { incident, actor, at }
+    } else {
+        Wish::Acknowledge { incident, actor, round: None, at }
+    }
 }

@@ -60,14 +60,15 @@ pub(super) fn read(
     }
     let parts: [&[u8]; 4] = [b"v0:", timestamp.as_bytes(), b":", &callback.body];
     verify(&callback.signature, "v0", secrets, &parts)?;
-    let seconds: i64 = timestamp.parse().map_err(|_| CallbackError::Malformed("the timestamp is no number"))?;
+    let seconds: i64 =
+        timestamp.parse().map_err(|_| CallbackError::Malformed("the timestamp is no number"))?;
     let at = seconds.saturating_mul(1000);
     if now.saturating_sub(at).saturating_abs() > SKEW_MS {
         return Err(CallbackError::Stale);
     }
     let payload = field(&callback.body, "payload").ok_or(CallbackError::Malformed("there is no payload"))?;
-    let payload: Payload =
-        serde_json::from_str(&payload).map_err(|_| CallbackError::Malformed("the payload is no interaction"))?;
+    let payload: Payload = serde_json::from_str(&payload)
+        .map_err(|_| CallbackError::Malformed("the payload is no interaction"))?;
     // The signature is over the time and the body; with both the same it is the same request. How its digits are
     // written does not make it another one.
     let id = format!("{}:{}:{}", Service::Slack.as_str(), seconds, digest(&callback.body));

@@ -81,7 +81,8 @@ pub(super) fn callbacks(
     let mut one = |given: &Option<Spanned<CallbackConfig>>, name: &str| {
         let given = given.as_ref()?;
         let c = &given.value;
-        let mut bad = |why: String| errors.push(FileError::at(path, given, format!("callbacks.{name}: {why}")));
+        let mut bad =
+            |why: String| errors.push(FileError::at(path, given, format!("callbacks.{name}: {why}")));
         let count = c.secrets.len() + c.secret_files.len();
         if count == 0 || count > MAX_SECRETS {
             bad(format!("1 to {MAX_SECRETS} secrets, in `secrets` or `secret_files`"));

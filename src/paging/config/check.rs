@@ -28,6 +28,8 @@ const MAX_CONCURRENCY: u64 = 64;
 pub struct PagingConfig {
     /// Where it was read from; relative files in it are beside it.
     pub path: PathBuf,
+    /// The file's text as it may be shown, set by whoever has read it.
+    pub shown: String,
     pub resolve_timeout: Duration,
     pub route: Arc<Route>,
     pub receivers: BTreeMap<String, Receiver>,
@@ -274,6 +276,7 @@ impl Check<'_> {
             .unwrap_or_default();
         let mut config = PagingConfig {
             path: self.path.to_owned(),
+            shown: String::new(),
             resolve_timeout: file.global.resolve_timeout.unwrap_or(Duration::from_secs(300)),
             route: tree,
             receivers,
@@ -638,4 +641,3 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
 fn not_built(message: &str) -> bool {
     message.contains("not built yet") || message.contains("are built yet") || message.contains("not spoken")
 }
-

@@ -84,12 +84,14 @@ fn mail(config: &EmailConfig, message: &Message<'_>) -> Result<Mail, Outcome> {
     let domain = from.email.domain().to_owned();
     let envelope =
         Envelope::new(Some(from.email.clone()), recipients).map_err(|e| refuse(format!("to: {e}")))?;
+    let subject = message.built_in(DEFAULT_SUBJECT).unwrap_or_else(|| text::subject(message.notification()));
+    let subject = message.headline(subject);
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(message.now().unsigned_abs());
     let mut builder: MessageBuilder = Mail::builder()
         .envelope(envelope)
         .date(now)
         .from(from)
-        .subject(cut(&message.title(Some(DEFAULT_SUBJECT))))
+        .subject(cut(&subject))
         // Of the row and not of the attempt: who gets it twice can tell.
         .message_id(Some(id(&message.job.key, &domain)));
     for mailbox in to {
@@ -107,8 +109,7 @@ fn mail(config: &EmailConfig, message: &Message<'_>) -> Result<Mail, Outcome> {
             continue;
         }
         let template = template.as_deref().unwrap_or_default();
-        let value =
-            if lower == "subject" { message.title(Some(template)) } else { message.text(template) };
+        let value = if lower == "subject" { message.title(Some(template)) } else { message.text(template) };
         builder = header(builder, name, &value)?;
     }
     let (plain, page) = bodies(config, message);
@@ -133,7 +134,8 @@ fn bodies(config: &EmailConfig, message: &Message<'_>) -> (Option<String>, Optio
     let page = match config.html.as_deref() {
         Some("") => None,
         given => Some(message.html(given.unwrap_or(DEFAULT_HTML)).unwrap_or_else(|error| {
-            let body = format!("{}\n<error expanding template: {error}>", text::body(n, None));
+            let error = given.map(|_| format!("<error expanding template: {error}>"));
+            let body = format!("{}\n{}", text::body(n, None), error.unwrap_or_default());
             format!("<!DOCTYPE html><html><body><pre>{}</pre></body></html>", escaped(&body))
         })),
     };

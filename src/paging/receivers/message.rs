@@ -160,6 +160,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// What a built-in template gives, which a file of the configuration may have defined anew.
+    pub fn built_in(&self, template: &str) -> Option<String> {
+        self.expand(template, false).ok()
+    }
+
     /// The page of a template, or an error.
     pub fn html(&self, template: &str) -> Result<String, String> {
         self.expand(template, true)
@@ -168,7 +173,12 @@ impl<'a> Message<'a> {
     /// A headline on one line, which says when this is only a drill.
     pub fn title(&self, template: Option<&str>) -> String {
         let n = self.notification();
-        let title = self.text_or(template, || text::subject(n));
+        self.headline(self.text_or(template, || text::subject(n)))
+    }
+
+    /// A text on one line, which says when this is only a drill.
+    pub fn headline(&self, title: String) -> String {
+        let n = self.notification();
         let drill = n.incident.as_ref().is_some_and(|i| i.drill) && !title.contains("DRILL");
         let title = if drill { format!("DRILL: {title}") } else { title };
         title.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
@@ -212,7 +222,8 @@ impl<'a> Message<'a> {
         let links = self.ack_url();
         let hide = |reason: String| {
             let used = used.iter().chain(&links).map(String::as_str);
-            visit::without(&reason, configured.iter().map(Secret::expose).chain(used))
+            let all: Vec<&str> = configured.iter().map(Secret::expose).chain(used).collect();
+            visit::without(&reason, all.iter().copied().chain(all.iter().filter_map(|s| path(s))))
         };
         match outcome {
             Outcome::Delivered => Outcome::Delivered,
@@ -233,6 +244,14 @@ impl<'a> Message<'a> {
         }
         out
     }
+}
+
+/// What a server sees of a URL, and may repeat.
+fn path(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = &rest[rest.find('/')? + 1..];
+    // A short one is a word that may stand anywhere.
+    (path.len() >= 8).then_some(path)
 }
 
 fn broken(error: &str) -> String {

@@ -72,7 +72,8 @@ async fn attempt(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpCl
             ("priority", part(&config.priority).into()),
             ("entity", part(&config.entity).into()),
         ] {
-            let empty = value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+            let empty =
+                value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);
             if !empty {
                 body.insert(name.to_owned(), value);
             }

@@ -15,9 +15,9 @@ const MAX_URL_TITLE: usize = 100;
 
 /// One attempt.
 pub(super) async fn send(config: &PushoverConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
-    let secrets = message
-        .secret(config.token.as_ref(), config.token_file.as_deref())
-        .and_then(|token| Ok((token, message.secret(config.user_key.as_ref(), config.user_key_file.as_deref())?)));
+    let secrets = message.secret(config.token.as_ref(), config.token_file.as_deref()).and_then(|token| {
+        Ok((token, message.secret(config.user_key.as_ref(), config.user_key_file.as_deref())?))
+    });
     let (token, user) = match secrets {
         Ok(secrets) => secrets,
         Err(outcome) => return outcome,

@@ -69,8 +69,11 @@ async fn attempt(
         "attachments": [attachment],
     });
     let base = config.api_url.as_ref().map_or(URL, |u| u.0.as_str()).trim_end_matches('/');
-    let url =
-        if base.ends_with("/chat.postMessage") { base.to_owned() } else { format!("{base}/api/v1/chat.postMessage") };
+    let url = if base.ends_with("/chat.postMessage") {
+        base.to_owned()
+    } else {
+        format!("{base}/api/v1/chat.postMessage")
+    };
     let mut request = json_request(Method::POST, url, &body, message)?;
     request.headers.push(("X-Auth-Token".to_owned(), token));
     request.headers.push(("X-User-Id".to_owned(), id));

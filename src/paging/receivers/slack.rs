@@ -116,7 +116,12 @@ impl Channel<'_> {
     /// A line of the thread.
     fn reply(&self, thread: &Thread) -> Value {
         let (n, message) = (self.message.notification(), self.message);
-        let page = n.reason == Reason::Page;
+        // What Alertmanager's users wait for in a channel rings there too: further alerts, and being reminded.
+        let rings = match n.reason {
+            Reason::Page => true,
+            Reason::Group => n.status() == "firing" && n.why != "some alerts resolved",
+            Reason::Acknowledged | Reason::Resolved => false,
+        };
         let mut text = match n.reason {
             Reason::Page => {
                 let (who, loops) = n.incident.as_ref().map_or((String::new(), 0), |i| {
@@ -136,7 +141,7 @@ impl Channel<'_> {
         let mut reply = json!({
             "channel": thread.channel, "thread_ts": thread.ts, "text": cut(&text, MAX_TEXT),
         });
-        if page {
+        if rings {
             reply["reply_broadcast"] = true.into();
         }
         for (name, template) in [

@@ -40,7 +40,13 @@ async fn attempt(config: &TelegramConfig, message: &Message<'_>, client: &HttpCl
     let mut text = match config.message.as_deref() {
         // What is written here needs no layout.
         None => String::new(),
-        Some(template) if mode == "HTML" => message.html(template).unwrap_or_default(),
+        Some(template) if mode == "HTML" => match message.html(template) {
+            Ok(text) => text,
+            Err(_) => {
+                mode = "";
+                cut(&format!("{}\n{}", plain(), message.text(template)), MAX_TEXT)
+            }
+        },
         Some(template) => message.text(template),
     };
     if let Some(url) = message.ack_url().filter(|url| !text.is_empty() && !text.contains(url.as_str())) {

@@ -1,5 +1,6 @@
 //! `/api/v1`: the API that Prometheus's clients speak, and incidents beside it.
 
+mod drill;
 pub(super) mod incidents;
 mod labels;
 mod parse_tree;
@@ -30,6 +31,9 @@ pub(super) async fn route(state: &Arc<State>, asked: Asked, rest: Vec<String>) -
     if let ["incidents", path @ ..] = words.as_slice() {
         // Never open to other sites: it shows and changes more than numbers.
         return ("/api/v1/incidents", incidents::route(state, &asked, path).await);
+    }
+    if words == ["drill"] {
+        return ("/api/v1/drill", drill::route(state, &asked).await);
     }
     let form = matches!(*asked.method(), Method::GET | Method::HEAD | Method::POST);
     let get = asked.reads();
