@@ -9,5 +9,6 @@ mod model;
 mod pager;
 mod receivers;
 mod schedules;
+mod secrets;
 mod templates;
 mod world;
