@@ -47,6 +47,12 @@ pub enum Command {
         /// The PromQL expression
         expr: String,
     },
+    /// Page people with a drill, to see that pages arrive: the person on call, and unacknowledged the backup
+    ///
+    /// A synthetic incident goes through the whole chain of the running sideband: route, ledger, escalation, delivery.
+    /// Every message says that it is a drill; automations are left out. The exit code is 0 only if every step was
+    /// delivered; the metric sideband_paging_last_good_drill_timestamp_seconds says when that last was so.
+    Drill(super::drill::DrillFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]

@@ -2,10 +2,12 @@
 
 mod check;
 mod db;
+mod drill;
 mod flags;
 mod query;
 mod routes;
 mod run;
+mod server;
 mod unittest;
 
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
+        Some(Command::Drill(flags)) => drill::run(&flags),
         Some(Command::Db { what }) => db::run(what),
     }
 }

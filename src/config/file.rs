@@ -9,7 +9,7 @@ use crate::host::HostConfig;
 use crate::model::Duration;
 use crate::model::yaml::Spanned;
 use crate::paging;
-use crate::remote::AlertingConfig;
+use crate::remote::{AlertingConfig, WarmStartConfig};
 use crate::scrape::ScrapeConfig;
 
 /// The whole file. A key that is there and empty counts as left out.
@@ -124,4 +124,6 @@ pub struct Exemplars {
 pub struct Rules {
     /// How often an alert that still fires is sent again; 1 m when left out.
     pub resend_delay: Option<Duration>,
+    /// Where new baselines look for history that is not stored here.
+    pub warm_start: Option<Spanned<WarmStartConfig>>,
 }

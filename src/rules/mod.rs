@@ -24,12 +24,13 @@ mod sigma_alert;
 mod sigma_rule;
 pub mod unittest;
 mod view;
+mod warm_start;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
 pub use budget::{Grounds, Reason, SeriesPages, Standing};
 pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
-pub use feedback::{Feedback, Taken, Target};
+pub use feedback::{Feedback, Taken, Target, feedback};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
 pub use manager::{Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
@@ -38,5 +39,6 @@ pub use relearn::{History, Incident, Incidents};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{
     AlertView, BandView, BudgetView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
-    TallyView,
+    TallyView, groups as views,
 };
+pub use warm_start::{Asked, Asking, RemoteHistory};

@@ -16,6 +16,7 @@ use super::file::{RuleSpec, SigmaSpec};
 use super::pages::PageHistory;
 use super::relearn::{self, History, Incidents, Span};
 use super::sigma_alert;
+use super::warm_start::Asking;
 
 /// The most series of a rule that has no `limit`.
 const MAX_SERIES: usize = 10_000;
@@ -49,6 +50,7 @@ pub struct SigmaState {
     pub pages: PageHistory,
     /// What people called incidents.
     pub incidents: Incidents,
+    pub(super) asking: Asking,
     /// History was looked for.
     warmed: bool,
     /// The expression was changed: what history says of the new one takes the place of what is known.
@@ -63,11 +65,13 @@ pub struct Series {
     pub seen: Timestamp,
     pub last: Option<Evaluation>,
     pub pages: SeriesPages,
+    /// It began here, and nobody else was asked for its past.
+    pub(super) fresh: bool,
 }
 
 impl Series {
     fn new(state: SeriesState, seen: Timestamp) -> Self {
-        Self { state, seen, last: None, pages: SeriesPages::default() }
+        Self { state, seen, last: None, pages: SeriesPages::default(), fresh: true }
     }
 }
 
@@ -81,7 +85,7 @@ impl SigmaState {
     ) -> Self {
         let series = series
             .into_iter()
-            .map(|(labels, state, pages)| (labels, Series { pages, ..Series::new(state, now) }))
+            .map(|(labels, state, pages)| (labels, Series { pages, fresh: false, ..Series::new(state, now) }))
             .collect();
         Self { series, pages, incidents, ..Self::default() }
     }

@@ -1,6 +1,7 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
 mod callbacks;
+mod drill;
 mod escalation;
 mod groups;
 mod links;

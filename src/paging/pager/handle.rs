@@ -16,7 +16,8 @@ use crate::model::{Alert, Clock, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
+    incident_key, read_incident,
 };
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
@@ -216,14 +217,31 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
-        let recent =
-            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        let now = self.shared.now();
+        Ok(self.record(id).await?.map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// One incident as the ledger keeps it, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn record(&self, id: u64) -> Result<Option<Incident>, PagerError> {
+        let recent = self.call(move |engine, _| engine.incident(id).cloned()).await?;
         if recent.is_some() {
             return Ok(recent);
         }
-        let stored = self.stored_incident(id).await;
-        let now = self.shared.now();
-        Ok(stored.map(|i| IncidentView::new(&i, now)))
+        Ok(self.stored_incident(id).await)
+    }
+
+    /// Begins a drill: its incident, as it is in the ledger now.
+    ///
+    /// # Errors
+    /// See [`DrillError`]; the outer one when paging has ended.
+    pub async fn drill(
+        &self,
+        request: DrillRequest,
+    ) -> Result<Result<Option<Incident>, DrillError>, PagerError> {
+        self.call(move |engine, now| engine.drill(now, &request).map(|id| engine.incident(id).cloned())).await
     }
 
     /// The alerts that fire.
