@@ -1,9 +1,11 @@
 //! The command line: flags as they are typed, and what each subcommand does with them.
 
+mod backtest;
 mod check;
 mod db;
 mod drill;
 mod flags;
+mod progress;
 mod query;
 mod routes;
 mod run;
@@ -34,5 +36,6 @@ pub fn main() -> ExitCode {
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
         Some(Command::Drill(flags)) => drill::run(&flags),
         Some(Command::Db { what }) => db::run(what),
+        Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
 }

@@ -67,6 +67,7 @@ fn rule(r: rules::RuleView) -> RuleView {
             "series": r.series,
             "record": r.record,
             "pageBudget": r.page_budget,
+            "gate": r.gate,
         })
     });
     RuleView {

@@ -14,6 +14,7 @@ mod net;
 mod paging;
 mod promql;
 mod remote;
+mod replay;
 mod rules;
 mod scrape;
 mod shipped;
