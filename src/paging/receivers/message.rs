@@ -227,9 +227,9 @@ impl<'a> Message<'a> {
     /// repeat what it was sent.
     pub fn without_secrets(&self, outcome: Outcome, configured: &[Secret]) -> Outcome {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = self.ack_url();
+        let links = [self.ack_url(), self.feedback_url()];
         let hide = |reason: String| {
-            let used = used.iter().chain(&links).map(String::as_str);
+            let used = used.iter().chain(links.iter().flatten()).map(String::as_str);
             let all: Vec<&str> = configured.iter().map(Secret::expose).chain(used).collect();
             visit::without(&reason, all.iter().copied().chain(all.iter().filter_map(|s| path(s))))
         };
