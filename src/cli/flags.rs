@@ -47,6 +47,12 @@ pub enum Command {
         /// The PromQL expression
         expr: String,
     },
+    /// Page people with a drill, to see that pages arrive: the person on call, and unacknowledged the backup
+    ///
+    /// A synthetic incident goes through the whole chain of the running sideband: route, ledger, escalation, delivery.
+    /// Every message says that it is a drill; automations are left out. The exit code is 0 only if every step was
+    /// delivered; the metric sideband_paging_last_good_drill_timestamp_seconds says when that last was so.
+    Drill(super::drill::DrillFlags),
     /// Replay rules over history: how often would they have paged, and would that have kept their budgets?
     Backtest(Box<BacktestFlags>),
     /// Write rules for other programs
@@ -54,6 +60,12 @@ pub enum Command {
         #[command(subcommand)]
         what: ExportCommand,
     },
+    /// Tell who is on call now and next, and when nobody is
+    Oncall(super::oncall::OncallFlags),
+    /// Report on the last weeks: pages by day, hour and person, how fast they were acknowledged, rules and coins
+    Report(super::report::ReportFlags),
+    /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
+    Postmortem(super::postmortem::PostmortemFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]

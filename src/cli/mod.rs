@@ -4,11 +4,16 @@ mod backtest;
 mod check;
 mod db;
 mod export;
+mod drill;
 mod flags;
 mod progress;
+mod oncall;
+mod postmortem;
 mod query;
+mod report;
 mod routes;
 mod run;
+mod server;
 mod unittest;
 
 use std::process::ExitCode;
@@ -34,6 +39,10 @@ pub fn main() -> ExitCode {
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
         Some(Command::Export { what: ExportCommand::Rules { files } }) => export::rules(&files),
+        Some(Command::Drill(flags)) => drill::run(&flags),
+        Some(Command::Oncall(flags)) => oncall::run(&flags),
+        Some(Command::Report(flags)) => report::run(&flags),
+        Some(Command::Postmortem(flags)) => postmortem::run(&flags),
         Some(Command::Db { what }) => db::run(what),
         Some(Command::Backtest(flags)) => backtest::run(&flags),
     }

@@ -1,6 +1,8 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod feedback;
+mod history;
 mod gate;
 mod host;
 mod messages;

@@ -26,6 +26,7 @@ use crate::telemetry::SelfMetrics;
 use crate::web::{self, Web};
 
 use super::alerts::AlertOutput;
+use super::history::CentralHistory;
 use super::gate::{self, Gate};
 use super::host::HostTask;
 use super::metrics::ReloadMetrics;
@@ -155,7 +156,7 @@ impl Rooms {
                 security: security.clone(),
                 rules: Arc::new(RulesAdapter(rules.clone())),
                 targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter::new(pager.clone())),
+                incidents: Arc::new(IncidentsAdapter::new(pager.clone(), rules.clone(), clock.clone())),
                 pager: Arc::new({
                     let pager = pager.clone();
                     move || pager.get()
@@ -264,6 +265,13 @@ impl Rooms {
         let base = self.options.config_file.parent().unwrap_or(Path::new(""));
         let alerting = AlertmanagerSender::prepare(&config.alerting, base, config.external_labels.clone())
             .map_err(|e| format!("alerting: {e}"))?;
+        let remote_history: Option<Arc<dyn rules::RemoteHistory>> = match &config.warm_start {
+            Some(warm) => {
+                let query = warm.query(base).map_err(|e| format!("rules.warm_start: {e}"))?;
+                Some(Arc::new(CentralHistory(query)))
+            }
+            None => None,
+        };
         let interval = config.host.scrape_interval.unwrap_or(config.scrape_interval);
         let host = (config.host, interval);
         self.scrape.apply(config.scrape_jobs.clone()).map_err(|e| e.to_string())?;
@@ -301,6 +309,7 @@ impl Rooms {
             settings,
             evaluation_interval: config.evaluation_interval,
             query_offset: config.rule_query_offset,
+            remote_history,
             gate: config.reload_gate,
         };
         let numbers = self.next_source.clone();

@@ -58,6 +58,8 @@ pub struct PagingMetrics {
     pub callbacks: Family<CalledBack, Counter>,
     pub heartbeats: Family<Attempt, Counter>,
     pub heartbeat_last_success: Gauge,
+    /// s since the epoch
+    pub last_good_drill: Gauge<f64, AtomicU64>,
 }
 
 impl PagingMetrics {
@@ -106,6 +108,11 @@ impl PagingMetrics {
             "heartbeat_last_success_timestamp_seconds",
             "When a heartbeat last arrived"
         );
+        add!(
+            last_good_drill,
+            "last_good_drill_timestamp_seconds",
+            "When every step of a drill was last delivered, 0 for never"
+        );
         m.ledger_up.set(1);
         m
     }
@@ -142,6 +149,7 @@ impl PagingMetrics {
         for (name, state) in [("triggered", State::Triggered), ("acknowledged", State::Acknowledged)] {
             self.incidents.get_or_create(&InState { state: name }).set(count(state));
         }
+        self.last_good_drill.set(engine.last_good_drill().unwrap_or_default() as f64 / 1000.0);
         self.outbox_rows.set(i64::try_from(engine.outbox_len()).unwrap_or(i64::MAX));
     }
 }

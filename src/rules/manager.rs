@@ -22,6 +22,7 @@ use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
 use super::sigma_rule::{self, SigmaState};
 use super::view::{self, AlertView, GroupView, RuleFilter};
+use super::warm_start::{self, RemoteHistory};
 
 /// How often groups are evaluated when nothing says so, ms.
 pub const DEFAULT_INTERVAL_MS: i64 = 60_000;
@@ -59,6 +60,8 @@ pub struct Loaded {
     /// For groups that name none.
     pub evaluation_interval: Duration,
     pub query_offset: Duration,
+    /// Whom new baselines ask for their past.
+    pub remote_history: Option<Arc<dyn RemoteHistory>>,
     pub gate: GateMode,
 }
 
@@ -71,6 +74,7 @@ struct Shared {
 struct Groups {
     list: Arc<Vec<Arc<Group>>>,
     settings: Arc<Settings>,
+    remote: Option<Arc<dyn RemoteHistory>>,
 }
 
 /// Evaluates rule groups. Clones share it.
@@ -84,6 +88,7 @@ pub struct Manager {
 struct Reload {
     groups: Vec<(Arc<Group>, String)>,
     settings: Arc<Settings>,
+    remote: Option<Arc<dyn RemoteHistory>>,
     gate: GateMode,
     done: oneshot::Sender<Vec<Changed>>,
 }
@@ -117,7 +122,8 @@ impl Manager {
             groups.push((Arc::new(Group::new(spec, interval, offset, number)), key));
         }
         let (done, wait) = oneshot::channel();
-        let reload = Reload { groups, settings: Arc::new(loaded.settings), gate: loaded.gate, done };
+        let settings = Arc::new(loaded.settings);
+        let reload = Reload { groups, settings, remote: loaded.remote_history, gate: loaded.gate, done };
         if self.reloads.send(reload).await.is_err() {
             return Vec::new();
         }
@@ -153,6 +159,7 @@ impl Manager {
             lookups: Vec::new(),
             running: JoinSet::new(),
             saving: JoinSet::new(),
+            warming: JoinSet::new(),
             stored,
             next_save,
             look_up_all: true,
@@ -177,7 +184,13 @@ impl Manager {
     pub fn feedback(&self, target: &Target, feedback: &Feedback) -> Taken {
         let groups = self.shared.groups();
         let context = self.shared.context(&groups.settings);
-        feedback::apply(&context, &groups.list, target, feedback, self.shared.parts.clock.now())
+        feedback::feedback(
+            &context,
+            groups.list.iter().map(AsRef::as_ref),
+            target,
+            feedback,
+            self.shared.parts.clock.now(),
+        )
     }
 }
 
@@ -243,6 +256,8 @@ struct Runner {
     lookups: Vec<LookUp>,
     running: JoinSet<(Due, Outcome)>,
     saving: JoinSet<()>,
+    /// At most one question to a central store.
+    warming: JoinSet<()>,
     stored: StoredRules,
     next_save: Timestamp,
     look_up_all: bool,
@@ -274,6 +289,7 @@ impl Runner {
                 commit = self.commits.recv() => self.heard(commit),
                 Some(done) = self.running.join_next() => self.finished(done),
                 Some(_) = self.saving.join_next() => {}
+                Some(_) = self.warming.join_next() => {}
                 Some(reload) = inbox.recv() => self.reload(reload).await,
                 () = sleep => {}
             }
@@ -364,6 +380,7 @@ impl Runner {
         let groups = self.shared.groups();
         let Some(group) = groups.list.get(due.group) else { return };
         self.shared.parts.metrics.evaluated(group, due.ts, due.missed, outcome);
+        self.warm(&groups, group, now);
         self.scheduler.finished(now, due.group);
         self.scheduler.committed(now, Commit { source: group.source, t: due.ts });
         let look_up = &mut self.lookups[due.group];
@@ -371,6 +388,39 @@ impl Runner {
         if look_up.evaluations <= LOOK_UP_FIRST || now - look_up.last >= LOOK_UP_MS {
             self.look_up(now, due.group);
         }
+    }
+
+    /// Asks a central store for what new series of a group have not seen, if nobody is asking.
+    fn warm(&mut self, groups: &Groups, group: &Arc<Group>, now: Timestamp) {
+        let Some(remote) = groups.remote.clone().filter(|_| self.warming.is_empty()) else { return };
+        let wanted = group.rules.iter().position(|rule| match &rule.spec.kind {
+            RuleKind::Sigma(spec) => warm_start::wants(rule, spec, group.interval_ms, now),
+            _ => false,
+        });
+        let Some(index) = wanted else { return };
+        let (group, settings) = (Arc::clone(group), Arc::clone(&groups.settings));
+        let metrics = self.shared.parts.metrics.clone();
+        self.warming.spawn(async move {
+            let name = group.rules[index].spec.name.clone();
+            match warm_start::warm(&*remote, group, index, &settings.external_labels, now).await {
+                Ok(count) => {
+                    tracing::info!(
+                        rule = name,
+                        baselines = count,
+                        "baselines learnt from the central history"
+                    );
+                    metrics.warmed(count);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        rule = name,
+                        error,
+                        "the central history cannot be read: asked again later"
+                    );
+                    metrics.not_warmed();
+                }
+            }
+        });
     }
 
     /// Puts new groups in force when nothing is being evaluated.
@@ -441,7 +491,8 @@ impl Runner {
         self.lookups = vec![LookUp::default(); list.len()];
         self.scheduler.set_groups(now, plans);
         self.look_up_all = true;
-        *self.shared.lock() = Groups { list: Arc::new(list), settings: reload.settings };
+        *self.shared.lock() =
+            Groups { list: Arc::new(list), settings: reload.settings, remote: reload.remote };
         // Nobody waits any more: that is no error.
         let _ = reload.done.send(changed);
     }

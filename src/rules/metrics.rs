@@ -59,6 +59,8 @@ pub struct RuleMetrics {
     gate_pages: Family<RuleLabel, Float>,
     gate_holds: Family<RuleLabel, Gauge>,
     baselines: Gauge,
+    warmed: Counter,
+    not_warmed: Counter,
     baseline_saves: Counter,
     baseline_failures: Counter,
     lost_commits: Counter,
@@ -79,6 +81,16 @@ impl RuleMetrics {
             "sideband_rule_group_iterations_missed",
             "Evaluations of groups left out because an earlier one took too long",
             m.missed.clone(),
+        );
+        registry.register(
+            "sideband_rule_baselines_warmed",
+            "Baselines that were learnt from the history of a central store",
+            m.warmed.clone(),
+        );
+        registry.register(
+            "sideband_rule_warm_start_failures",
+            "Questions to a central store for history that failed",
+            m.not_warmed.clone(),
         );
         registry.register(
             "sideband_sigma_rule_pages",
@@ -245,6 +257,14 @@ impl RuleMetrics {
                 self.baseline_failures.inc();
             }
         }
+    }
+
+    pub(super) fn warmed(&self, baselines: usize) {
+        self.warmed.inc_by(baselines as u64);
+    }
+
+    pub(super) fn not_warmed(&self) {
+        self.not_warmed.inc();
     }
 
     pub(super) fn lost(&self, commits: u64) {

@@ -26,12 +26,13 @@ mod sigma_alert;
 mod sigma_rule;
 pub mod unittest;
 mod view;
+mod warm_start;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
 pub use budget::{Grounds, Reason, SeriesPages, Standing};
 pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
-pub use feedback::{Feedback, Taken, Target};
+pub use feedback::{Feedback, Taken, Target, feedback};
 pub use gate::{Changed, Finding, Gate, GateMode, GateState};
 pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState, key as group_key};
 pub use manager::{DEFAULT_INTERVAL_MS, Loaded, Manager, Parts};
@@ -42,5 +43,6 @@ pub use relearn::{History, Incident, Incidents};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{
     AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
-    TallyView,
+    TallyView, groups as views,
 };
+pub use warm_start::{Asked, Asking, RemoteHistory};

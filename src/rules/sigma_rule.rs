@@ -17,6 +17,7 @@ use super::gate::Gate;
 use super::pages::PageHistory;
 use super::relearn::{self, History, Incidents, Span};
 use super::sigma_alert;
+use super::warm_start::Asking;
 
 /// The most series of a rule that has no `limit`.
 const MAX_SERIES: usize = 10_000;
@@ -50,6 +51,7 @@ pub struct SigmaState {
     pub pages: PageHistory,
     /// What people called incidents.
     pub incidents: Incidents,
+    pub(super) asking: Asking,
     /// The rule was changed by a reload.
     pub gate: Option<Gate>,
     /// History was looked for.
@@ -66,11 +68,13 @@ pub struct Series {
     pub seen: Timestamp,
     pub last: Option<Evaluation>,
     pub pages: SeriesPages,
+    /// It began here, and nobody else was asked for its past.
+    pub(super) fresh: bool,
 }
 
 impl Series {
     fn new(state: SeriesState, seen: Timestamp) -> Self {
-        Self { state, seen, last: None, pages: SeriesPages::default() }
+        Self { state, seen, last: None, pages: SeriesPages::default(), fresh: true }
     }
 }
 
@@ -84,7 +88,7 @@ impl SigmaState {
     ) -> Self {
         let series = series
             .into_iter()
-            .map(|(labels, state, pages)| (labels, Series { pages, ..Series::new(state, now) }))
+            .map(|(labels, state, pages)| (labels, Series { pages, fresh: false, ..Series::new(state, now) }))
             .collect();
         Self { series, pages, incidents, ..Self::default() }
     }

@@ -262,7 +262,7 @@ fn alert(alert: &ActiveAlert) -> AlertView {
 }
 
 /// The groups with the rules that pass; a group of which no rule passes is left out, unless all is asked for.
-pub(super) fn groups<'a>(groups: impl Iterator<Item = &'a Group>, filter: &RuleFilter) -> Vec<GroupView> {
+pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>, filter: &RuleFilter) -> Vec<GroupView> {
     let asks = filter.kind.is_some() || !filter.rule_names.is_empty();
     let views = groups.filter(|g| filter.group(g)).map(|group| {
         let times = group.times();

@@ -1,6 +1,7 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
 mod callbacks;
+mod drill;
 mod escalation;
 mod groups;
 mod links;
@@ -8,6 +9,7 @@ mod mail;
 mod model;
 mod pager;
 mod receivers;
+mod report;
 mod schedules;
 mod templates;
 mod world;

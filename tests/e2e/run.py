@@ -340,6 +340,40 @@ def check_commands(stage):
         expect(result.returncode == 1 and place in result.stdout + result.stderr, f"{name}: {result}")
 
 
+def run_command(stage, *args):
+    return subprocess.run([str(stage.binary), *map(str, args)], capture_output=True, text=True, timeout=60)
+
+
+def a_drill_reaches_two_people(stage):
+    inbox, target, url, config, port = paging_stage(stage, "5m")
+    drill = run_command(stage, "drill", "--server", url, "--ack-timeout", "1s", "--by", "eve")
+    print(drill.stdout)
+    expect(drill.returncode == 0, f"{drill}")
+    for word in ("triggered", "written to the ledger", "step 1: delivered to", "escalated to step 2",
+                 "step 2: delivered to", "resolved", "good: every step was delivered"):
+        expect(word in drill.stdout, f"{word!r} is missing: {drill.stdout}")
+    expect({e["to"] for e in pages(inbox)} == {"a", "b"}, f"{inbox.received}")
+    wait("both hear of the end", lambda: inbox.find("a", "resolved") and inbox.find("b", "resolved"), 5)
+    for entry in inbox.received:
+        message = entry["message"]
+        expect(message["incident"]["drill"] and "sideband_drill" in message["commonLabels"], f"marked: {message}")
+        expect("drill" in message["commonAnnotations"]["summary"], f"{message}")
+    name = "sideband_paging_last_good_drill_timestamp_seconds"
+    good = value_of_metric(url, name)
+    expect(abs(good - time.time()) < 30, f"{good}")
+    # One way is broken: not good, and the time of the last good one stays, also over a restart.
+    take, inbox.answer = inbox.answer, lambda *_: (410, {}, b"gone")
+    drill = run_command(stage, "drill", "--server", url, "--ack-timeout", "1s", "--steps", "1", "--policy", "main")
+    expect(drill.returncode == 1 and "NOT GOOD" in drill.stdout and "410" in drill.stdout, f"{drill}")
+    inbox.answer = take
+    drill = run_command(stage, "drill", "--server", url, "--policy", "nowhere")
+    expect(drill.returncode == 1 and "there are: main" in drill.stderr, f"{drill}")
+    stage.processes["sideband"].kill()
+    stage.processes["sideband"].wait()
+    stage.sideband(config, port=port)
+    expect(value_of_metric(url, name) == good, "the last good drill is forgotten")
+
+
 SIGMA_RULE = """
 groups:
 - name: g
@@ -452,6 +486,7 @@ TESTS = [
     bad_targets_harm_nobody,
     unacknowledged_goes_to_the_backup_and_acknowledged_does_not,
     kill_9_loses_no_page,
+    a_drill_reaches_two_people,
     what_changes_state_wants_authentication_beyond_loopback,
     *receivers.TESTS,
 ]

@@ -9,7 +9,7 @@ use super::records::Key;
 use super::{Engine, Now};
 use crate::model::{Alert, Timestamp};
 use crate::paging::config::{ReopenOn, Target};
-use crate::paging::incident::{AlertRecord, Fate, Incident, MAX_ALERTS, Notified, State};
+use crate::paging::incident::{AlertRecord, Arrival, DRILL_LABEL, Fate, Incident, MAX_ALERTS, Notified, State};
 use crate::paging::notification::{IncidentPart, Notification, NotifiedAlert, Reason};
 
 /// A step that could not be delivered yet makes way for the next one after this, ms.
@@ -86,6 +86,7 @@ impl Engine {
             resolved_at: None,
             acknowledged: None,
             judged: None,
+            first_acknowledged: None,
             round: 0,
             step: 0,
             due: Some(now.boot),
@@ -97,7 +98,8 @@ impl Engine {
             deliveries: BTreeMap::new(),
             reached: BTreeSet::new(),
             closed_by_hand: false,
-            drill: all.iter().any(|a| a.labels.get("sideband_drill").is_some()),
+            closed_by: None,
+            drill: all.iter().any(|a| a.labels.get(DRILL_LABEL).is_some()),
             alerts: Vec::new(),
             alert_count: 0,
             history: Vec::new(),
@@ -172,6 +174,10 @@ impl Engine {
         if incident.state == State::Acknowledged {
             reopened(incident, now, "the acknowledgement has run out");
             self.tallies.incidents_reopened += 1;
+            return;
+        }
+        if incident.is_own_drill() && incident.round > incident.policy.repeat {
+            self.resolve_incident(now, id, "the drill is over");
             return;
         }
         let group_id = incident.group.clone();
@@ -255,6 +261,7 @@ impl Engine {
                     receiver: receiver.clone(),
                     automation: step.automation,
                     at: now.wall,
+                    arrivals: Vec::new(),
                 });
             }
             incident.note(
@@ -416,6 +423,7 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let integration = format!("{}/{}/{}", row.receiver, row.kind, row.index);
         let first = row.attempts == 1;
+        arrival(incident, row, &integration, now.wall, outcome);
         match outcome {
             Outcome::Delivered => {
                 incident.reached.insert(integration.clone());
@@ -453,6 +461,30 @@ impl Engine {
         } else if incident.early.is_none() {
             incident.early = Some(now.boot + EARLY_MS);
         }
+    }
+}
+
+/// Writes down what became of a page at an integration, beside the notification that it belongs to.
+fn arrival(incident: &mut Incident, row: &Delivery, integration: &str, at: Timestamp, outcome: &Outcome) {
+    if row.notification.reason != Reason::Page {
+        return;
+    }
+    let of = |n: &&mut Notified| n.round == row.round && n.step == row.step && n.receiver == row.receiver;
+    let Some(notified) = incident.notified.iter_mut().rev().find(of) else { return };
+    let known = notified.arrivals.iter().position(|a| a.integration == integration);
+    let known = known.unwrap_or_else(|| {
+        let integration = integration.to_owned();
+        notified.arrivals.push(Arrival { integration, at: None, attempts: 0, error: String::new() });
+        notified.arrivals.len() - 1
+    });
+    let Some(arrival) = notified.arrivals.get_mut(known) else { return };
+    arrival.attempts = row.attempts;
+    match outcome {
+        Outcome::Delivered => {
+            arrival.at.get_or_insert(at);
+            arrival.error.clear();
+        }
+        Outcome::Retry { reason, .. } | Outcome::Final { reason } => arrival.error.clone_from(reason),
     }
 }
 

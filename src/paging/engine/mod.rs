@@ -5,6 +5,7 @@
 //! then sends what [`Engine::take_sends`] gives.
 
 mod commands;
+mod drill;
 mod filter;
 mod groups;
 mod incidents;
@@ -22,10 +23,11 @@ use crate::paging::incident::Incident;
 use crate::paging::silence::{Compiled, Silence, SilenceError};
 
 pub use commands::{AckResult, CommandError};
+pub use drill::{DrillError, DrillRequest};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
 pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
-pub use views::{AlertView, GroupView, HistoryView, IncidentView};
+pub use views::{AlertView, ArrivalView, GroupView, HistoryView, IncidentView, NotifiedView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
@@ -79,6 +81,8 @@ pub struct Engine {
     outbox: BTreeMap<u64, Delivery>,
     silences: BTreeMap<String, Compiled>,
     dirty: BTreeSet<records::Key>,
+    /// When every step of a drill was last delivered, ms by the wall clock.
+    pub(super) last_good_drill: Option<Timestamp>,
     /// What happened since the driver last looked.
     pub tallies: Tallies,
 }
@@ -96,6 +100,7 @@ impl Engine {
             outbox: BTreeMap::new(),
             silences: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            last_good_drill: None,
             tallies: Tallies::default(),
         }
     }

@@ -160,7 +160,10 @@ impl Engine {
             self.dirty.insert(Key::Delivery(id));
         }
         match row.incident {
-            Some(incident) => self.incident_outcome(now, incident, &row, outcome),
+            Some(incident) => {
+                self.incident_outcome(now, incident, &row, outcome);
+                self.finish_drill(now, incident);
+            }
             None => {
                 if *outcome == Outcome::Delivered
                     && let Some(group) = self.groups.get_mut(&row.group)

@@ -22,6 +22,7 @@ pub struct IncidentView {
     pub group_labels: BTreeMap<String, String>,
     pub triggered_at: String,
     pub resolved_at: Option<String>,
+    pub resolved_by: Option<String>,
     pub acknowledged: Option<AckView>,
     pub judged: Option<JudgedView>,
     /// The loop and the step that come next, from 1.
@@ -35,6 +36,8 @@ pub struct IncidentView {
     pub alert_count: usize,
     pub history: Vec<HistoryView>,
     pub drill: bool,
+    /// Every step of the policy was carried out, and taken by everything that it was sent to.
+    pub delivered: bool,
 }
 
 /// Who has it in hand.
@@ -65,7 +68,20 @@ pub struct NotifiedView {
     pub target: String,
     pub user: Option<String>,
     pub receiver: String,
+    pub automation: bool,
     pub at: String,
+    pub arrivals: Vec<ArrivalView>,
+}
+
+/// What became of a page at an integration.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArrivalView {
+    pub integration: String,
+    /// When it was taken.
+    pub at: Option<String>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub error: String,
 }
 
 /// An alert of an incident.
@@ -148,6 +164,7 @@ impl IncidentView {
             group_labels: i.group_labels.clone(),
             triggered_at: time(i.triggered_at),
             resolved_at: i.resolved_at.map(time),
+            resolved_by: i.closed_by.as_ref().map(|a| a.by.clone()),
             acknowledged: i.acknowledged.as_ref().map(ack),
             judged: i.judged.as_ref().map(|j| JudgedView {
                 verdict: j.verdict.as_str(),
@@ -168,7 +185,18 @@ impl IncidentView {
                     target: n.target.clone(),
                     user: n.user.clone(),
                     receiver: n.receiver.clone(),
+                    automation: n.automation,
                     at: time(n.at),
+                    arrivals: n
+                        .arrivals
+                        .iter()
+                        .map(|a| ArrivalView {
+                            integration: a.integration.clone(),
+                            at: a.at.map(time),
+                            attempts: a.attempts,
+                            error: a.error.clone(),
+                        })
+                        .collect(),
                 })
                 .collect(),
             alerts: i
@@ -184,6 +212,7 @@ impl IncidentView {
             alert_count: i.alert_count,
             history: i.history.iter().map(|e| HistoryView { at: time(e.at), what: e.what.clone() }).collect(),
             drill: i.drill,
+            delivered: i.is_delivered(),
         }
     }
 }

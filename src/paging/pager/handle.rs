@@ -16,11 +16,13 @@ use crate::model::{Alert, Clock, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
+    incident_key, read_incident,
 };
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
+use crate::paging::report::{self, Facts, Report, ReportOptions};
 use crate::paging::silence::{Silence, SilenceError};
 
 /// How long the end waits for the dispatcher's thread.
@@ -216,14 +218,47 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
-        let recent =
-            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        let now = self.shared.now();
+        Ok(self.record(id).await?.map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// One incident as the ledger keeps it, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn record(&self, id: u64) -> Result<Option<Incident>, PagerError> {
+        let recent = self.call(move |engine, _| engine.incident(id).cloned()).await?;
         if recent.is_some() {
             return Ok(recent);
         }
-        let stored = self.stored_incident(id).await;
-        let now = self.shared.now();
-        Ok(stored.map(|i| IncidentView::new(&i, now)))
+        Ok(self.stored_incident(id).await)
+    }
+
+    /// A report over the incidents of the ledger; reading them all may take a second.
+    ///
+    /// # Errors
+    /// Paging has ended, or the ledger cannot be read.
+    pub async fn report(&self, options: ReportOptions) -> Result<Report, String> {
+        let recent = self
+            .call(|engine, _| engine.incidents().map(Facts::from).collect::<Vec<_>>())
+            .await
+            .map_err(|e| e.to_string())?;
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || report::of_ledger(&shared.ledger, &recent, options))
+            .await
+            .map_err(|_| "the report was given up".to_owned())?
+            .map_err(|e| e.to_string())
+    }
+
+    /// Begins a drill: its incident, as it is in the ledger now.
+    ///
+    /// # Errors
+    /// See [`DrillError`]; the outer one when paging has ended.
+    pub async fn drill(
+        &self,
+        request: DrillRequest,
+    ) -> Result<Result<Option<Incident>, DrillError>, PagerError> {
+        self.call(move |engine, now| engine.drill(now, &request).map(|id| engine.incident(id).cloned())).await
     }
 
     /// The alerts that fire.
