@@ -176,11 +176,19 @@ impl<'a> Message<'a> {
         self.headline(self.text_or(template, || text::subject(n)))
     }
 
+    /// Is it only a drill?
+    pub fn is_drill(&self) -> bool {
+        self.notification().incident.as_ref().is_some_and(|i| i.drill)
+    }
+
+    /// A text, which says when this is only a drill.
+    pub fn marked(&self, text: String) -> String {
+        if self.is_drill() && !text.contains("DRILL") { format!("DRILL: {text}") } else { text }
+    }
+
     /// A text on one line, which says when this is only a drill.
     pub fn headline(&self, title: String) -> String {
-        let n = self.notification();
-        let drill = n.incident.as_ref().is_some_and(|i| i.drill) && !title.contains("DRILL");
-        let title = if drill { format!("DRILL: {title}") } else { title };
+        let title = self.marked(title);
         title.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
     }
 
@@ -219,9 +227,9 @@ impl<'a> Message<'a> {
     /// repeat what it was sent.
     pub fn without_secrets(&self, outcome: Outcome, configured: &[Secret]) -> Outcome {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = self.ack_url();
+        let links = [self.ack_url(), self.feedback_url()];
         let hide = |reason: String| {
-            let used = used.iter().chain(&links).map(String::as_str);
+            let used = used.iter().chain(links.iter().flatten()).map(String::as_str);
             let all: Vec<&str> = configured.iter().map(Secret::expose).chain(used).collect();
             visit::without(&reason, all.iter().copied().chain(all.iter().filter_map(|s| path(s))))
         };
@@ -278,11 +286,14 @@ pub(super) fn json_request<T: serde::Serialize>(
 }
 
 fn request(method: Method, url: String, kind: &str, body: Vec<u8>, message: &Message<'_>) -> HttpRequest {
-    let headers = vec![
+    let mut headers = vec![
         ("Content-Type".to_owned(), kind.to_owned()),
         ("User-Agent".to_owned(), concat!("sideband/", env!("CARGO_PKG_VERSION")).to_owned()),
         ("Idempotency-Key".to_owned(), message.key()),
     ];
+    if message.is_drill() {
+        headers.push(("X-Sideband-Drill".to_owned(), "true".to_owned()));
+    }
     HttpRequest { method, url, headers, body }
 }
 
