@@ -404,7 +404,7 @@ def backtest_over_csv_files(stage):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
             lines.append(f"{stamp},{10 + (i * 7919 % 13) / 13 + (40 if i in odd else 0):.3f}")
         stage.file(f"data/{name}", "\n".join(lines) + "\n")
-    rules = stage.file("rules.yml", SIGMA_RULE.format(interval="5m", expr="csv_value", least=50, lag="30m", budget="1 per 30d", hold="10m"))
+    rules = stage.file("rules.yml", SIGMA_RULE.format(interval="5m", expr="value", least=50, lag="30m", budget="1 per 30d", hold="10m"))
     windows = {"a/quiet.csv": [], "a/jumps.csv": [[start + 300 * 380, start + 300 * 420]], "b/often.csv": []}
     labels = stage.file("windows.json", json.dumps(windows))
     data, scores, svg = stage.dir / "data", stage.dir / "scores", stage.dir / "pages.svg"
