@@ -244,12 +244,9 @@ impl FromStr for Judge {
     }
 }
 
-<<<<<<< HEAD
 /// Nobody counts more pages than these.
 const MAX_PAGES: u32 = 1000;
 
-=======
->>>>>>> refs/heads/science
 /// `after_page:` of a sigma rule: what a page of a series does to further pages of the same series.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -282,12 +279,6 @@ impl Default for AfterPage {
 fn one() -> f64 {
     1.0
 }
-<<<<<<< HEAD
-=======
-
-/// Nobody counts more pages than these.
-const MAX_PAGES: u32 = 1000;
->>>>>>> refs/heads/science
 
 /// `page_budget: 2 per 30d`.
 #[derive(Debug, Clone, Copy, PartialEq)]

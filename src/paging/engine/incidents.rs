@@ -464,6 +464,30 @@ impl Engine {
     }
 }
 
+/// Writes down what became of a page at an integration, beside the notification that it belongs to.
+fn arrival(incident: &mut Incident, row: &Delivery, integration: &str, at: Timestamp, outcome: &Outcome) {
+    if row.notification.reason != Reason::Page {
+        return;
+    }
+    let of = |n: &&mut Notified| n.round == row.round && n.step == row.step && n.receiver == row.receiver;
+    let Some(notified) = incident.notified.iter_mut().rev().find(of) else { return };
+    let known = notified.arrivals.iter().position(|a| a.integration == integration);
+    let known = known.unwrap_or_else(|| {
+        let integration = integration.to_owned();
+        notified.arrivals.push(Arrival { integration, at: None, attempts: 0, error: String::new() });
+        notified.arrivals.len() - 1
+    });
+    let Some(arrival) = notified.arrivals.get_mut(known) else { return };
+    arrival.attempts = row.attempts;
+    match outcome {
+        Outcome::Delivered => {
+            arrival.at.get_or_insert(at);
+            arrival.error.clear();
+        }
+        Outcome::Retry { reason, .. } | Outcome::Final { reason } => arrival.error.clone_from(reason),
+    }
+}
+
 /// An acknowledged incident needs somebody again: a new loop from the first step.
 fn reopened(incident: &mut Incident, now: Now, why: &str) {
     incident.note(now.wall, format!("reopened: {why}"));

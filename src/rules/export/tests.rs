@@ -55,7 +55,7 @@ fn what_is_exported_is_a_rule_file() {
     );
     for word in ["freeze", "plain window", "detail", "highest"] {
         assert!(
-            out.remarks.iter().any(|r| r.contains(word) && r.starts_with("r.yml:6: Slow-1: ")),
+            out.remarks.iter().any(|r| r.contains(word) && r.starts_with("r.yml:7: Slow-1: ")),
             "{word}: {:?}",
             out.remarks
         );
