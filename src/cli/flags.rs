@@ -61,6 +61,11 @@ pub enum Command {
     Report(super::report::ReportFlags),
     /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
     Postmortem(super::postmortem::PostmortemFlags),
+    /// Write rules for other programs
+    Export {
+        #[command(subcommand)]
+        what: ExportCommand,
+    },
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]
@@ -110,6 +115,16 @@ pub enum TestCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Print rule files as plain Prometheus rules: gaussian and robust sigma rules become recording and alerting rules. What
+    /// cannot be said in PromQL stands in comments, and on standard error
+    Rules {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum DbCommand {
     /// Print every record as a line of JSON
     Dump {
@@ -144,7 +159,7 @@ pub struct BacktestFlags {
     /// Read the history from a text exposition with timestamps (OpenMetrics or Prometheus text)
     #[arg(long, value_name = "FILE", group = "history")]
     pub openmetrics: Option<PathBuf>,
-    /// Read histories from CSV files (`timestamp,value`); each is a series csv_value{file="NAME"} and is replayed on its own, at
+    /// Read histories from CSV files (`timestamp,value`); each is a series value{file="NAME"} and is replayed on its own, at
     /// the times of its rows
     #[arg(long, value_name = "FILE|DIR", group = "history")]
     pub csv: Option<PathBuf>,

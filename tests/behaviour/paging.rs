@@ -11,5 +11,6 @@ mod pager;
 mod receivers;
 mod report;
 mod schedules;
+mod secrets;
 mod templates;
 mod world;

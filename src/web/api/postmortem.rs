@@ -15,10 +15,10 @@ use crate::chart::svg;
 use crate::model::METRIC_NAME;
 use crate::paging::incident::Incident;
 use crate::paging::report::{picture, postmortem};
-use crate::promql::Value;
+use crate::promql::{self, NodeKind, Value, ValueType};
 
 /// Points of a line that is evaluated anew.
-const POINTS: i64 = 400;
+const POINTS: i64 = 900;
 
 /// The Markdown. `picture=link` names a file beside it, `none` leaves it out; otherwise it stands in the text.
 pub(super) async fn markdown(state: &Arc<State>, asked: &Asked, id: &str) -> Result<Answer, ApiError> {
@@ -72,6 +72,7 @@ pub(in crate::web) async fn band(state: &Arc<State>, incident: &Incident) -> Opt
         let rules = groups.iter().flat_map(|g| &g.rules);
         let rule = rules.filter(|r| r.kind != RuleKind::Recording).find(|r| r.name == *name);
         let Some(query) = rule.map(|r| r.query.clone()) else { continue };
+        let query = measured(&query);
         let Ok(result) = evaluate_range(state, &query, from, to, step).await else { continue };
         let Value::Matrix(rows) = result.value else { continue };
         let row = rows.iter().find(|(labels, _)| {
@@ -83,4 +84,47 @@ pub(in crate::web) async fn band(state: &Arc<State>, incident: &Incident) -> Opt
         }
     }
     None
+}
+
+/// What an alerting expression measures, without the limit that it holds it against: what a picture is to show also
+/// before and after. `rate(x[5m]) > 3` is about `rate(x[5m])`.
+fn measured(query: &str) -> String {
+    let Ok(expr) = promql::parse(query) else { return query.to_owned() };
+    let mut node = expr.root();
+    loop {
+        node = match &node.kind {
+            NodeKind::Paren(inner) => inner,
+            NodeKind::Binary(b) if matches!(b.op, promql::Op::And | promql::Op::Unless) => &b.lhs,
+            NodeKind::Binary(b) if b.op.is_comparison() => match (b.lhs.value_type(), b.rhs.value_type()) {
+                (ValueType::Scalar, ValueType::Vector) => &b.rhs,
+                (ValueType::Vector, _) => &b.lhs,
+                _ => break,
+            },
+            _ => break,
+        };
+    }
+    let span = node.span.start as usize..node.span.end as usize;
+    expr.text().get(span).unwrap_or(query).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::measured;
+
+    #[test]
+    fn an_expression_without_its_limit() {
+        for (query, expect) in [
+            ("queue_depth > 10", "queue_depth"),
+            ("10 < (sum by (job) (rate(x[5m])))", "sum by (job) (rate(x[5m]))"),
+            ("(a > 1) and b", "a"),
+            ("a / b >= bool 0.5 unless on (job) c == 1", "a / b"),
+            ("up == 0", "up"),
+            ("a > b", "a"),
+            ("absent(x)", "absent(x)"),
+            ("a or b", "a or b"),
+            ("nonsense((", "nonsense(("),
+        ] {
+            assert_eq!(measured(query), expect, "{query}");
+        }
+    }
 }
