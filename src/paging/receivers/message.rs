@@ -357,7 +357,44 @@ pub(super) fn failed(e: &NetError) -> Outcome {
         NetError::Config(reason) if reason.contains("invalid URL") => {
             Outcome::Final { reason: "the URL is no http or https URL".to_owned() }
         }
+        // A file with credentials that is exchanged just now.
+        NetError::Config(reason) if reason.starts_with("unable to read") => {
+            Outcome::Retry { reason: reason.clone(), after_ms: None }
+        }
         NetError::Config(reason) => Outcome::Final { reason: reason.clone() },
         other => Outcome::Retry { reason: other.to_string(), after_ms: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_may_repeat_of_an_address() {
+        for (url, expect) in [
+            ("https://h.test/services/T0/B0", Some("services/T0/B0")),
+            ("https://h.test/short", None),
+            ("https://h.test", None),
+            ("no address at all", None),
+            ("https://h.test/ä/long enough", Some("ä/long enough")),
+        ] {
+            assert_eq!(path(url), expect, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_here_and_what_may_pass() {
+        let retried = |e: &NetError| matches!(failed(e), Outcome::Retry { .. });
+        for (error, expect) in [
+            (NetError::Config("unable to read /x: gone".into()), true),
+            (NetError::Config("invalid URL \"s3cret\": no scheme".into()), false),
+            (NetError::Config("cannot build the request".into()), false),
+            (NetError::Tls("not trusted".into()), true),
+            (NetError::Timeout(TIMEOUT), true),
+        ] {
+            assert_eq!(retried(&error), expect, "{error}");
+            assert!(!format!("{:?}", failed(&error)).contains("s3cret"));
+        }
     }
 }
