@@ -9,6 +9,7 @@ mod mail;
 mod model;
 mod pager;
 mod receivers;
+mod report;
 mod schedules;
 mod secrets;
 mod templates;
