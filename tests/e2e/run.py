@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import feedback  # noqa: E402
 import receivers  # noqa: E402
 from stage import ROOT, Inbox, Server, expect, free_port, http, main, query, request, wait  # noqa: E402
 
@@ -537,6 +538,7 @@ TESTS = [
     a_drill_reaches_two_people,
     report_postmortem_and_oncall,
     what_changes_state_wants_authentication_beyond_loopback,
+    *feedback.TESTS,
     *receivers.TESTS,
 ]
 

@@ -97,6 +97,30 @@ scrape_configs:
     expect("duplicate" not in stage.log("prometheus").lower(), "Prometheus complains of duplicates")
 
 
+def a_new_pod_learns_from_prometheus(stage):
+    """rules.warm_start: what the pod before it recorded is in the central Prometheus, under another pod label."""
+    target = app(stage)
+    rules = BANDS.replace("window: 1m, lag: 2s, min_samples: 3", "window: 5m, lag: 2s, min_samples: 12")
+    for pod in ("pod-a", "pod-b"):
+        stage.file(f"{pod}/bands.yml", rules)
+    old = stage.sideband(sideband_config(target.address, "pod-a"), name="pod-a")
+    prometheus = run_prometheus(stage, f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: sideband
+    honor_labels: true
+    static_configs: [{{targets: ["{old.removeprefix("http://")}"]}}]
+""")
+    wait("Prometheus has a history", lambda: float(next(iter(query(prometheus, "count_over_time(app_queue_depth[5m])")), {"value": [0, 0]})["value"][1]) > 18, 40)
+    extra = f'rules: {{warm_start: {{url: "{prometheus}"}}}}'
+    new = stage.sideband(sideband_config(target.address, "pod-b", extra), name="pod-b")
+    began = time.time()
+    ready = lambda: (r := query(new, "sideband_sigma_ready")) and r[0]["value"][1] == "1"
+    wait("the new pod is warm", ready, 11)
+    expect("baselines_warmed_total 1" in http(new + "/metrics"), "it was Prometheus that told")
+    print(f"      warm {time.time() - began:.1f} s after the start, {query(new, 'sideband_sigma_center')[0]['value'][1]} is normal")
+
+
 def promtool_accepts_the_self_metrics(stage):
     target = app(stage)
     stage.file("sideband/bands.yml", BANDS)
@@ -515,7 +539,7 @@ def prometheus_fires_as_sideband_does_on_exported_rules(stage):
         expect(all(m not in range(first, first + 9) for i, m in missed for first in ALONE[i]), f"{name}: not exported {missed}")
 
 
-TESTS = [prometheus_fires_as_sideband_does_on_exported_rules, prometheus_scrapes_two_sidebands, promtool_accepts_the_self_metrics, promtool_queries_sideband,
+TESTS = [prometheus_fires_as_sideband_does_on_exported_rules, prometheus_scrapes_two_sidebands, a_new_pod_learns_from_prometheus, promtool_accepts_the_self_metrics, promtool_queries_sideband,
          alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband,
          amtool_and_sideband_choose_the_same_receivers, prometheus_sends_its_alerts_here,
          sideband_sends_its_alerts_to_alertmanager, sideband_forwards_to_alertmanager_as_a_receiver, node_exporter_agrees_on_the_host]
