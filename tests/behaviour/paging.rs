@@ -5,4 +5,5 @@ mod groups;
 mod model;
 mod pager;
 mod schedules;
+mod storms;
 mod world;

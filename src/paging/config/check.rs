@@ -34,6 +34,7 @@ pub struct PagingConfig {
     pub severities: Severities,
     pub heartbeat: Option<Heartbeat>,
     pub acknowledge: AckSettings,
+    pub history: people::History,
     /// What a person should know, though it runs.
     pub warnings: Vec<FileError>,
     /// Receivers that a route or a step reaches and that cannot be sent to: warnings when checking, errors
@@ -183,6 +184,8 @@ impl Check<'_> {
         let acknowledge = people::acknowledge(self.path, &file.acknowledge, &base)
             .map_err(|e| self.errors.push(e))
             .unwrap_or_default();
+        let history =
+            people::history(self.path, &file.history).map_err(|e| self.errors.push(e)).unwrap_or_default();
         let mut config = PagingConfig {
             path: self.path.to_owned(),
             resolve_timeout: file.global.resolve_timeout.unwrap_or(Duration::from_secs(300)),
@@ -197,6 +200,7 @@ impl Check<'_> {
             policies: people.policies,
             heartbeat,
             acknowledge,
+            history,
             warnings: Vec::new(),
             unsendable: Vec::new(),
         };

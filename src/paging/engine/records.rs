@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, LogEntry};
+use super::limits::{NEXT_SUMMARY_MS, Person};
 use super::outbox::Delivery;
 use super::{AlertEntry, Engine, Now, RECENT_INCIDENTS};
 use crate::model::{Alert, Fingerprint, Labels, Timestamp};
@@ -21,10 +22,11 @@ const GROUPS: &str = "paging.groups";
 const INCIDENTS: &str = "paging.incidents";
 const OUTBOX: &str = "paging.outbox";
 const SILENCES: &str = "paging.silences";
+const PEOPLE: &str = "paging.people";
 const META: &str = "paging.meta";
 
 /// All tables of the dispatcher.
-pub const RECORD_TABLES: [&str; 6] = [ALERTS, GROUPS, INCIDENTS, OUTBOX, SILENCES, META];
+pub const RECORD_TABLES: [&str; 7] = [ALERTS, GROUPS, INCIDENTS, OUTBOX, SILENCES, PEOPLE, META];
 
 /// The shape of the records. A reader refuses what a later version wrote.
 const VERSION: u32 = 1;
@@ -37,6 +39,7 @@ pub(super) enum Key {
     Incident(u64),
     Delivery(u64),
     Silence(String),
+    Person(String),
     Meta,
 }
 
@@ -109,8 +112,9 @@ impl Engine {
         keys.extend(self.alerts.keys().map(|f| Key::Alert(*f)));
         keys.extend(self.groups.keys().map(|g| Key::Group(g.clone())));
         keys.extend(self.incidents.keys().map(|i| Key::Incident(*i)));
-        keys.extend(self.outbox.keys().map(|d| Key::Delivery(*d)));
+        keys.extend(self.outbox.keys().map(Key::Delivery));
         keys.extend(self.silences.keys().map(|s| Key::Silence(s.clone())));
+        keys.extend(self.people.keys().map(|p| Key::Person(p.clone())));
         self.dirty.clear();
         keys.iter().filter_map(|key| self.change(key, now)).collect()
     }
@@ -122,8 +126,9 @@ impl Engine {
         match table {
             ALERTS => number().is_none_or(|n| !self.alerts.contains_key(&Fingerprint(n))),
             GROUPS => text().is_none_or(|t| !self.groups.contains_key(t)),
-            OUTBOX => number().is_none_or(|n| !self.outbox.contains_key(&n)),
+            OUTBOX => number().is_none_or(|n| !self.outbox.contains_key(n)),
             SILENCES => text().is_none_or(|t| !self.silences.contains_key(t)),
+            PEOPLE => text().is_none_or(|t| !self.people.contains_key(t)),
             _ => false,
         }
     }
@@ -162,12 +167,21 @@ impl Engine {
                 change(INCIDENTS, id.to_be_bytes().to_vec(), Some(encode(&stored)))
             }
             Key::Delivery(id) => {
-                let row = self.outbox.get(id).filter(|d| !d.abandoned);
+                let row = self.outbox.get(*id).filter(|d| !d.abandoned);
                 change(OUTBOX, id.to_be_bytes().to_vec(), row.map(encode))
             }
             Key::Silence(id) => {
                 change(SILENCES, id.clone().into_bytes(), self.silences.get(id).map(|s| encode(&s.silence)))
             }
+            Key::Person(name) => change(
+                PEOPLE,
+                name.clone().into_bytes(),
+                self.people.get(name).map(|p| {
+                    let mut stored = p.clone();
+                    stored.summary_at = p.summary_at.map(on_the_wall);
+                    encode(&stored)
+                }),
+            ),
             Key::Meta => change(
                 META,
                 b"meta".to_vec(),
@@ -209,18 +223,23 @@ impl Engine {
                     if !incident.is_open() {
                         resolved.push((incident.resolved_at, incident.id));
                     }
-                    engine.incidents.insert(incident.id, incident);
+                    engine.incidents.insert(incident);
                 }
                 OUTBOX => {
                     let Some(mut row) = decode::<Delivery>(table, &value) else { continue };
                     row.next_at = now.boot;
-                    engine.outbox.insert(row.id, row);
+                    engine.outbox.insert(row);
                 }
                 SILENCES => {
                     let Some(silence) = decode::<Silence>(table, &value) else { continue };
                     if let Ok(matchers) = silence.compile() {
                         engine.silences.insert(silence.id.clone(), Compiled { silence, matchers });
                     }
+                }
+                PEOPLE => {
+                    let Some(mut person) = decode::<Person>(table, &value) else { continue };
+                    person.summary_at = person.summary_at.map(|t| remaining(t, NEXT_SUMMARY_MS));
+                    engine.people.insert(person.name.clone(), person);
                 }
                 META => {
                     if let Some(meta) = decode::<Meta>(table, &value) {
@@ -231,12 +250,12 @@ impl Engine {
                 _ => tracing::warn!(table, len = key.len(), "ledger: unknown table"),
             }
         }
-        let last = engine.incidents.keys().chain(engine.outbox.keys()).max();
+        let last = engine.incidents.keys().copied().chain(engine.outbox.keys()).max();
         engine.next_id = engine.next_id.max(last.map_or(0, |id| id + 1));
         resolved.sort_unstable();
         let surplus = resolved.len().saturating_sub(RECENT_INCIDENTS);
         for (_, id) in resolved.into_iter().take(surplus) {
-            engine.incidents.remove(&id);
+            engine.incidents.remove(id);
         }
         engine.restore_groups(groups, now, remaining);
         engine
@@ -273,7 +292,7 @@ impl Engine {
         let orphans: Vec<u64> = self
             .outbox
             .values()
-            .filter(|d| d.incident.is_none() && !self.groups.contains_key(&d.group))
+            .filter(|d| d.is_plain() && !self.groups.contains_key(&d.group))
             .map(|d| d.id)
             .collect();
         for id in orphans {

@@ -155,7 +155,8 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incidents(&self) -> Result<Vec<IncidentView>, PagerError> {
-        self.call(|engine, now| engine.incident_views(now)).await
+        let (recent, now) = self.call(|engine, now| (engine.recent(), now)).await?;
+        Ok(recent.iter().map(|i| IncidentView::new(i, now)).collect())
     }
 
     /// One incident, also an old one.
@@ -180,7 +181,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn active_alerts(&self) -> Result<Vec<AlertView>, PagerError> {
-        self.call(|engine, now| engine.alert_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.alert_views())
     }
 
     /// The groups of alerts.
@@ -188,7 +189,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn groups(&self) -> Result<Vec<GroupView>, PagerError> {
-        self.call(|engine, now| engine.group_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.group_views())
     }
 
     /// All silences.
