@@ -2,6 +2,7 @@
 
 mod escalation;
 mod groups;
+mod load;
 mod model;
 mod pager;
 mod schedules;

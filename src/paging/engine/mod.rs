@@ -28,13 +28,15 @@ use crate::paging::silence::{Compiled, Silence, SilenceError};
 pub use commands::{AckResult, CommandError};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
-pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
+pub use records::{
+    Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
+};
 pub use views::{AlertView, FiringNow, GroupView, IncidentView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
 /// Resolved incidents that stay in memory; the ledger has the others.
-const RECENT_INCIDENTS: usize = 200;
+pub const RECENT_INCIDENTS: usize = 200;
 /// The same, when they may still flap.
 const MAX_RECENT_INCIDENTS: usize = 2000;
 

@@ -1,5 +1,6 @@
 //! How the rest of the house speaks with paging.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     metrics: PagingMetrics,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
+    durable: Arc<AtomicBool>,
     current: RwLock<Option<(Arc<PagingConfig>, Option<AckLinks>)>>,
 }
 
@@ -50,7 +52,12 @@ impl Shared {
         clock: Arc<dyn Clock>,
         ledger: Ledger,
     ) -> Arc<Self> {
-        Arc::new(Self { tx, metrics, clock, ledger, current: RwLock::new(None) })
+        let durable = Arc::new(AtomicBool::new(true));
+        Arc::new(Self { tx, metrics, clock, ledger, durable, current: RwLock::new(None) })
+    }
+
+    pub fn durable(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.durable)
     }
 
     pub fn configure(&self, config: &Arc<PagingConfig>, links: Option<AckLinks>) {
@@ -243,6 +250,11 @@ impl PagerHandle {
         self.shared.configure(&config, links);
         self.heart.configure(&tokio::runtime::Handle::current(), &config);
         Ok(())
+    }
+
+    /// Does the ledger take what is written? While it does not, pages go out from memory.
+    pub fn is_durable(&self) -> bool {
+        self.shared.durable.load(Ordering::Relaxed)
     }
 
     /// The configuration in use.

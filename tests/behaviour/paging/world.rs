@@ -248,6 +248,16 @@ impl World {
         self.pump();
     }
 
+    /// What is wrong in the ledger.
+    pub fn verify(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        for table in self.ledger.tables().expect("a disk that works") {
+            let list = self.ledger.scan(&table, &[], None).expect("a disk that works");
+            rows.extend(list.into_iter().map(|(key, value)| (table.clone(), key, value)));
+        }
+        sideband::paging::engine::verify(&rows)
+    }
+
     /// Receivers that were paged, with the times in seconds, the first attempt of each key only.
     pub fn pages(&self) -> Vec<(&str, i64)> {
         let mut keys = std::collections::BTreeSet::new();
