@@ -7,11 +7,12 @@ PY := $(VENV)/bin/python
 CORPUS ?= ../shared/conformance
 NAB ?= ../shared/nab
 SCORES ?= target/nab-scores
+KILLS ?= 300
 BIN := target/release/sideband
 # Made by `cargo test` beside the tests; `cargo build` would build half of the dependencies again, since the
 # tests ask some of them for more features.
 
-.PHONY: help build run demo test lint fmt conformance interop nab bench clean
+.PHONY: help build run demo test crash lint fmt conformance interop nab bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +29,11 @@ demo: build $(VENV)/.ready ## a Flask app is slowed down; see who is paged, and 
 test: $(VENV)/.ready ## unit, integration and end-to-end tests
 	$(CARGO) test --locked
 	$(PY) tests/e2e/run.py --binary target/debug/sideband
+	$(PY) tests/crash/run.py --binary target/debug/sideband --kills 20
+
+crash: $(VENV)/.ready ## kill -9 at random moments against a failing pager: make crash KILLS=300
+	$(CARGO) test --locked --no-run
+	$(PY) tests/crash/run.py --binary target/debug/sideband --kills $(KILLS)
 
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! sideband: scrape, evaluate, page. The rooms and their floors are in `docs/architecture.md`.
 
 // Floor 0
+pub mod chart;
 pub mod model;
 pub mod telemetry;
 // Floor 1
@@ -19,6 +20,7 @@ pub mod paging;
 pub mod remote;
 pub mod rules;
 // Floor 4
+pub mod replay;
 pub mod web;
 // Floor 5
 pub mod config;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, the lowest first. `docs/architecture.md` says what each is for.
 const FLOORS: &[&[&str]] = &[
-    &["model", "telemetry"],
+    &["chart", "model", "telemetry"],
     &["exposition", "ledger", "net", "storage"],
     &["host", "promql", "scrape", "sigma", "template"],
     &["paging", "remote", "rules"],
-    &["web"],
+    &["replay", "web"],
     &["config"],
     &["daemon"],
     &["cli"],

@@ -1,10 +1,15 @@
 //! The command line: flags as they are typed, and what each subcommand does with them.
 
+mod backtest;
 mod check;
 mod db;
+mod drill;
 mod flags;
+mod progress;
 mod query;
+mod routes;
 mod run;
+mod server;
 mod unittest;
 
 use std::process::ExitCode;
@@ -24,8 +29,13 @@ pub fn main() -> ExitCode {
             check::config(&files, syntax_only)
         }
         Some(Command::Check { what: CheckCommand::Rules { files, lint } }) => check::rules(&files, lint),
+        Some(Command::Check { what: CheckCommand::Routes { config_file, verify, labels } }) => {
+            routes::test(&config_file, &labels, &verify)
+        }
         Some(Command::Test { what: TestCommand::Rules { files } }) => unittest::rules(&files),
         Some(Command::Query { server, time, expr }) => query::instant(&server, time.as_deref(), &expr),
+        Some(Command::Drill(flags)) => drill::run(&flags),
         Some(Command::Db { what }) => db::run(what),
+        Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
 }

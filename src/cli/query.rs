@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::Labels;
 use crate::net::http::{HttpClient, HttpClientConfig, HttpRequest, Limits};
+use crate::remote::form_encode;
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(120), max_body: 256 << 20 };
 
@@ -75,13 +76,4 @@ fn render(data: &serde_json::Value) -> String {
 fn labels_of(metric: &serde_json::Value) -> Labels {
     let pairs = metric.as_object().into_iter().flatten();
     Labels::from_pairs(pairs.map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default())))
-}
-
-fn form_encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => (b as char).to_string(),
-            b => format!("%{b:02X}"),
-        })
-        .collect()
 }

@@ -6,18 +6,21 @@ mod external_labels;
 mod file;
 mod inputs;
 mod redact;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
-pub use redact::redact;
+use redact::redact;
+pub use templates::message_templates;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
 use crate::model::{Duration, Labels, is_legacy_label_name};
 use crate::paging::config::PagingConfig;
-use crate::remote::AlertingConfig;
+use crate::remote::{AlertingConfig, WarmStartConfig};
+use crate::rules::GateMode;
 use crate::rules::file::{Names, RuleFile};
 use crate::scrape::config::{check_protocols, parse_size};
 use crate::scrape::{GlobalDefaults, ScrapeConfig, ScrapeJob};
@@ -40,6 +43,9 @@ pub struct Config {
     pub retention_size: Option<u64>,
     pub max_series: Option<usize>,
     pub resend_delay: Option<Duration>,
+    pub warm_start: Option<WarmStartConfig>,
+    /// What happens to sigma rules that a reload changed.
+    pub reload_gate: GateMode,
 }
 
 /// A configuration, and what was noticed while it was read.
@@ -124,14 +130,15 @@ fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError
         missing: Vec::new(),
         files_named: Vec::new(),
     };
-    let config = loader.load(file);
+    let config = loader.load(file, text);
     if !loader.errors.is_empty() {
         return Err(loader.errors);
     }
+    let shown = redact(text);
     Ok(Loaded {
+        shown: config.paging.as_ref().map_or(shown.clone(), |p| p.without_secrets(&shown)),
         config,
         warnings: loader.warnings,
-        shown: redact(text),
         missing: loader.missing,
         path: path.to_owned(),
         files_named: loader.files_named,
@@ -150,7 +157,7 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn load(&mut self, file: file::File) -> Config {
+    fn load(&mut self, file: file::File, text: &str) -> Config {
         self.refuse_unbuilt(&file);
         let global_place = file.global;
         let global = global_place.as_ref().map(|g| &g.value);
@@ -165,8 +172,16 @@ impl Loader<'_> {
         let rule_files = self.rule_files(file.rule_files.unwrap_or_default());
         let alerting = self.alerting(file.alerting);
         let (retention_time, retention_size, max_series) = self.storage(file.storage);
-        let paging = self.paging(file.paging, file.paging_file);
+        let paging = self.paging(file.paging, file.paging_file, text);
         let host = self.host(file.host);
+        let rules = file.rules.map(|r| r.value).unwrap_or_default();
+        let warm_start = rules.warm_start.map(|place| {
+            if let Err(e) = place.value.validate() {
+                self.at(&place, format_args!("rules.warm_start: {e}"));
+            }
+            self.files_named.extend(place.value.http_client().files().into_iter().map(|f| self.base.join(f)));
+            place.value
+        });
         Config {
             scrape_interval: defaults.scrape_interval,
             evaluation_interval,
@@ -180,7 +195,9 @@ impl Loader<'_> {
             retention_time,
             retention_size,
             max_series,
-            resend_delay: file.rules.and_then(|r| r.value.resend_delay),
+            resend_delay: rules.resend_delay,
+            warm_start,
+            reload_gate: rules.reload_gate.unwrap_or_default(),
         }
     }
 
@@ -446,7 +463,9 @@ impl Loader<'_> {
         &mut self,
         section: Option<Spanned<crate::paging::config::File>>,
         named: Option<Spanned<String>>,
+        main: &str,
     ) -> Option<PagingConfig> {
+        let mut shown = redact(main);
         let checked = match (section, named) {
             (Some(section), Some(_)) => {
                 self.at(&section, "at most one of paging & paging_file must be configured");
@@ -456,14 +475,21 @@ impl Loader<'_> {
             (None, Some(named)) => {
                 let path = self.base.join(&named.value);
                 let text = self.inputs.read(&path).map_err(|e| vec![self.named_at(&named, e)]);
-                text.and_then(|text| PagingConfig::parse(&path, &text))
+                text.and_then(|text| {
+                    shown = redact(&text);
+                    PagingConfig::parse(&path, &text)
+                })
             }
             (None, None) => return None,
         };
         match checked {
-            Ok(config) => {
+            Ok(mut config) => {
+                config.shown = config.without_secrets(&shown);
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
                 self.warnings.extend(config.unsendable.iter().map(ToString::to_string));
+                if let Err(errors) = message_templates(&config, self.inputs) {
+                    self.errors.extend(errors);
+                }
                 Some(config)
             }
             Err(errors) => {

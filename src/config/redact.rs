@@ -1,54 +1,103 @@
 //! The configuration as it may be shown: without secrets.
 
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::model::yaml;
+
 /// Keys whose values are secrets, in any section. Keys that end in `_file` name files and are shown.
 const SECRET_KEYS: &[&str] = &[
-    "password",
-    "credentials",
-    "bearer_token",
-    "client_secret",
-    "secret",
-    "secrets",
-    "secret_key",
-    "key",
-    "routing_key",
-    "service_key",
+    "alert_source_token",
     "api_key",
+    "api_secret",
     "api_url",
+    "app_token",
     "auth_password",
     "auth_secret",
-    "webhook_url",
-    "slack_api_url",
-    "token",
+    "bearer_token",
     "bot_token",
-    "user_key",
-    "signing_key",
+    "client_secret",
+    "credentials",
     "hmac_key",
+    "key",
+    "mattermost_webhook_url",
+    "opsgenie_api_key",
+    "password",
+    "rocketchat_token",
+    "rocketchat_token_id",
+    "routing_key",
+    "secret",
+    "secret_key",
+    "secrets",
+    "service_key",
+    "signing_key",
+    "slack_api_url",
+    "slack_app_token",
+    "smtp_auth_password",
+    "smtp_auth_secret",
+    "telegram_bot_token",
+    "token",
+    "token_id",
+    "user_key",
+    "victorops_api_key",
+    "webhook_url",
+    "wechat_api_secret",
 ];
 
+/// Shorter values are not looked for in the rest of the text: they may be words.
+const MIN_HIDDEN: usize = 6;
+
 /// The text with the values of secret keys and the passwords in URLs replaced by `<secret>`. Works on
-/// lines, so that the places of everything else stay; a block scalar under a secret key goes as a whole.
+/// lines, so that the places of everything else stay; whatever goes on over more lines under a secret key goes as a
+/// whole. Then whatever a secret key holds, as the YAML reads it, goes wherever it stands.
 pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // The indentation of a secret key whose value goes on over deeper lines.
+    // The indentation of a secret key whose value goes on over deeper lines (or a list beside it).
     let mut hidden_below: Option<usize> = None;
     for line in text.split_inclusive('\n') {
-        let indent = line.len() - line.trim_start().len();
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
         if let Some(limit) = hidden_below {
-            if line.trim().is_empty() || indent > limit {
+            let of_list =
+                indent == limit && content.starts_with("- ") && out.trim_end().ends_with(HIDDEN_LIST);
+            if line.trim().is_empty() || indent > limit || of_list {
                 continue;
             }
-            hidden_below = None;
         }
         let (shown, open) = redact_line(line);
-        if open {
-            hidden_below = Some(indent);
-        }
+        hidden_below = open;
         out.push_str(&shown);
     }
-    out
+    let mut values = Vec::new();
+    for document in yaml::parse_all::<Value>(Path::new(""), text).unwrap_or_default() {
+        secret_values(&document, false, &mut values);
+    }
+    // What stands inside another one must not keep that one from being found.
+    values.sort_by_key(|v| std::cmp::Reverse(v.len()));
+    values
+        .iter()
+        .fold(out, |out, value| if out.contains(value) { out.replace(value, "<secret>") } else { out })
 }
 
-fn redact_line(line: &str) -> (String, bool) {
+/// What a line ends with whose secret key has a list, or nothing, as its value.
+const HIDDEN_LIST: &str = ": <secret>";
+
+fn secret_values(value: &Value, secret: bool, out: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                secret_values(value, secret || SECRET_KEYS.contains(&key.as_str()), out);
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|v| secret_values(v, secret, out)),
+        Value::String(text) if secret && text.trim().len() >= MIN_HIDDEN => out.push(text.trim().to_owned()),
+        _ => {}
+    }
+}
+
+/// The line as it may be shown; and, when a secret goes on below, the column of its key.
+fn redact_line(line: &str) -> (String, Option<usize>) {
     let mut out = String::new();
     let mut rest = line;
     while let Some(colon) =
@@ -60,31 +109,37 @@ fn redact_line(line: &str) -> (String, bool) {
         out.push_str(before);
         if SECRET_KEYS.contains(&key) {
             let value = after.trim_start();
-            if value.is_empty() || value.starts_with(['|', '>']) {
+            let flow = line.contains('{');
+            if value.is_empty() || value.starts_with(['|', '>']) || !flow {
+                // Whatever comes on deeper lines belongs to the value: a secret has no keys of its own.
                 out.push_str(" <secret>\n");
-                return (out, true);
+                return (out, Some(line.len() - rest.len() + key_start));
             }
-            // In a flow mapping the value ends at a comma or brace; quotes may hold either.
-            let end = value_end(value, line.contains('{'));
+            // In a flow mapping the value ends at a comma or brace; quotes and brackets may hold either.
             out.push_str(" <secret>");
-            rest = &value[end..];
+            match value_end(value) {
+                Some(end) => rest = &value[end..],
+                None => {
+                    out.push('\n');
+                    return (out, Some(line.len() - line.trim_start().len()));
+                }
+            }
         } else {
             rest = after;
         }
     }
     out.push_str(rest);
-    (without_url_passwords(&out), false)
+    (without_url_passwords(&out), None)
 }
 
-fn value_end(value: &str, flow: bool) -> usize {
-    let line_end = value.trim_end_matches(['\n', '\r']).len();
-    if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
-        return value[1..line_end].find(quote).map_or(line_end, |i| i + 2);
+/// Where a value of a flow mapping ends; nothing when it goes on in the next line.
+fn value_end(value: &str) -> Option<usize> {
+    let value = value.trim_end_matches(['\n', '\r']);
+    match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => value[1..].find(quote).map(|i| i + 2),
+        Some('[') => value.find(']').map(|i| i + 1),
+        _ => value.find([',', '}']),
     }
-    if !flow {
-        return line_end;
-    }
-    value[..line_end].find([',', '}']).unwrap_or(line_end)
 }
 
 /// `https://user:password@host` becomes `https://user:<secret>@host`.
@@ -123,6 +178,17 @@ mod tests {
             ("key: |\n  line1\n  line2\nb: 1\n", "key: <secret>\nb: 1\n"),
             ("url: http://u:p@h/x\n", "url: http://u:<secret>@h/x\n"),
             ("expr: a{b=\"c\"}\n", "expr: a{b=\"c\"}\n"),
+            (
+                "a: {secrets: [first one, 'second, two'], max_age: 1h}\n",
+                "a: {secrets: <secret>, max_age: 1h}\n",
+            ),
+            ("secrets:\n- first\n- second\nb: 1\n", "secrets: <secret>\nb: 1\n"),
+            ("  secrets:\n    - first\n  b: 1\n", "  secrets: <secret>\n  b: 1\n"),
+            ("password: one\n  two\nb: 1\n", "password: <secret>\nb: 1\n"),
+            ("a: {token: 'first\n  second', b: 1}\nc: 1\n", "a: {token: <secret>\nc: 1\n"),
+            ("- token: one\n  b: 1\n", "- token: <secret>\n  b: 1\n"),
+            ("token: abcdef\n# it was abcdef\n", "token: <secret>\n# it was <secret>\n"),
+            ("a: &x s3cret-value\npassword: *x\n", "a: &x <secret>\npassword: <secret>\n"),
         ] {
             assert_eq!(redact(text), expect);
         }

@@ -7,41 +7,34 @@ use crate::paging::PagerHandle;
 use crate::remote::AlertmanagerSender;
 use crate::rules::AlertSink;
 
-/// Hands alerts on. What it hands them to changes at a reload.
-#[derive(Default)]
+/// Hands alerts on. Whether there is a pager changes at a reload.
 pub struct AlertOutput {
-    to: Mutex<Targets>,
-}
-
-#[derive(Default)]
-struct Targets {
-    pager: Option<PagerHandle>,
-    sender: Option<AlertmanagerSender>,
+    pager: Mutex<Option<PagerHandle>>,
+    sender: AlertmanagerSender,
 }
 
 impl AlertOutput {
-    /// From now on alerts go here.
-    pub fn set(&self, pager: Option<PagerHandle>, sender: AlertmanagerSender) {
-        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        *to = Targets { pager, sender: Some(sender) };
+    /// Without a pager yet.
+    pub fn new(sender: AlertmanagerSender) -> Self {
+        Self { pager: Mutex::default(), sender }
     }
-}
 
-impl AlertOutput {
-    /// The URLs of the Alertmanagers.
-    pub fn alertmanagers(&self) -> Vec<String> {
-        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        to.sender.iter().flat_map(AlertmanagerSender::urls).map(str::to_owned).collect()
+    /// From now on alerts go to this pager too, or to none.
+    pub fn set_pager(&self, pager: Option<PagerHandle>) {
+        *self.pager.lock().unwrap_or_else(PoisonError::into_inner) = pager;
+    }
+
+    /// Sends alerts to the Alertmanagers.
+    pub fn sender(&self) -> &AlertmanagerSender {
+        &self.sender
     }
 }
 
 impl AlertSink for AlertOutput {
     fn send(&self, alerts: Vec<Alert>, _now: Timestamp) {
-        let to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &to.sender {
-            sender.send(&alerts);
-        }
-        if let Some(pager) = &to.pager {
+        self.sender.send(&alerts);
+        let pager = self.pager.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(pager) = pager {
             pager.alerts(alerts);
         }
     }

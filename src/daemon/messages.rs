@@ -1,12 +1,11 @@
 //! Templates of messages: the template room lent to paging, which stands beside it.
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::model::{Clock, Labels};
-use crate::paging::notification::{Notification, NotifiedAlert};
-use crate::paging::receivers::{DEFAULT_TEMPLATES, Render};
-use crate::template::{self, Dialect, Env, MessageAlert, MessageData, TemplateSet};
+use crate::paging::notification::NotifiedAlert;
+use crate::paging::receivers::{Render, RenderContext};
+use crate::template::{self, Dialect, Env, MessageAlert, MessageData, Mode, TemplateSet, Value};
 
 /// Expands the templates of receivers, with Alertmanager's data and functions.
 pub struct MessageTemplates {
@@ -21,21 +20,6 @@ impl MessageTemplates {
         Self { clock, files: RwLock::default() }
     }
 
-    /// Reads template files.
-    ///
-    /// # Errors
-    /// A file cannot be read, or is no template; with its name and place.
-    pub fn read(paths: &[PathBuf]) -> Result<TemplateSet, String> {
-        let mut set = TemplateSet::default();
-        set.add(Dialect::Alertmanager, "default.tmpl", DEFAULT_TEMPLATES).map_err(|e| e.to_string())?;
-        for path in paths {
-            let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            set.add(Dialect::Alertmanager, &name, &text).map_err(|e| format!("{}: {e}", path.display()))?;
-        }
-        Ok(set)
-    }
-
     /// From now on these are the named templates.
     pub fn set(&self, files: TemplateSet) {
         *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
@@ -43,12 +27,8 @@ impl MessageTemplates {
 }
 
 impl Render for MessageTemplates {
-    fn render(
-        &self,
-        template: &str,
-        notification: &Notification,
-        external_url: &str,
-    ) -> Result<String, String> {
+    fn render(&self, template: &str, context: &RenderContext<'_>) -> Result<String, String> {
+        let (notification, external_url) = (context.notification, context.external_url);
         if !template.contains("{{") {
             return Ok(template.to_owned());
         }
@@ -70,10 +50,11 @@ impl Render for MessageTemplates {
             common_labels: Labels::from_pairs(notification.common_labels()),
             common_annotations: Labels::from_pairs(notification.common_annotations()),
             external_url: external_url.to_owned(),
-            extra: Vec::new(),
+            extra: vec![("AckURL", "ackURL", Value::from(context.ack_url.unwrap_or_default()))],
         };
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let env = Env { now: self.clock.now(), external_url, ..Env::default() };
+        let mode = if context.html { Mode::Html } else { Mode::Text };
+        let env = Env { now: self.clock.now(), external_url, mode, ..Env::default() };
         template::expand(Dialect::Alertmanager, template, &data.to_value()?, Some(&files), &env)
             .map_err(|e| e.to_string())
     }

@@ -1,6 +1,5 @@
 //! Paging, which a configuration may have or not.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
@@ -52,7 +51,10 @@ impl PagerSlot {
             }
             return Ok(());
         };
-        let templates = MessageTemplates::read(&template_files(&config)?)?;
+        let templates = crate::config::message_templates(&config, &mut crate::config::Inputs::default());
+        let templates = templates.map_err(|errors| {
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        })?;
         match running {
             Some(pager) => pager.reload(config).await.map_err(|e| e.to_string())?,
             None => {
@@ -82,15 +84,4 @@ impl PagerSlot {
             pager.shutdown().await;
         }
     }
-}
-
-/// The files that the patterns under `templates:` name.
-fn template_files(config: &PagingConfig) -> Result<Vec<PathBuf>, String> {
-    let base = config.path.parent().unwrap_or(Path::new(""));
-    let mut inputs = crate::config::Inputs::default();
-    let mut files = Vec::new();
-    for pattern in &config.templates {
-        files.extend(inputs.expand(&base.join(pattern))?);
-    }
-    Ok(files)
 }

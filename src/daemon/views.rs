@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Clock, Labels, Timestamp};
 use crate::paging::acklink::AckClaim;
 use crate::paging::engine as paging;
 use crate::paging::incident::{Actor, State};
@@ -15,17 +15,19 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, FeedbackView, HistoryView,
+    IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView, Lifecycle,
+    PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
+    TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
+use super::feedback;
 use super::paging::PagerSlot;
 use super::reload::{Request, Requests};
 
 /// RFC 3339 to ms; 0, which is "never", for Go's zero time.
-fn millis(text: &str) -> Timestamp {
+pub(super) fn millis(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().map_or(0, |t| t.as_millisecond()).max(0)
 }
 
@@ -48,10 +50,26 @@ impl RulesView for RulesAdapter {
             })
             .collect()
     }
+
+    fn feedback(&self, said: &RuleFeedback) -> Result<FeedbackView, CommandError> {
+        let done = feedback::of_rule(&self.0, said);
+        if done.rules == 0 {
+            return Err(CommandError::NotFound(format!("no sigma rule {:?}", said.rule)));
+        }
+        Ok(done)
+    }
 }
 
 fn rule(r: rules::RuleView) -> RuleView {
-    let sigma = (r.kind == "sigma").then(|| serde_json::json!({ "bands": r.bands, "series": r.series }));
+    let sigma = (r.kind == "sigma").then(|| {
+        serde_json::json!({
+            "bands": r.bands,
+            "series": r.series,
+            "record": r.record,
+            "pageBudget": r.page_budget,
+            "gate": r.gate,
+        })
+    });
     RuleView {
         kind: match r.kind {
             "recording" => RuleKind::Recording,
@@ -130,13 +148,43 @@ impl TargetsView for TargetsAdapter {
 /// Incidents. The methods are called on threads that may block.
 pub struct IncidentsAdapter {
     pager: PagerSlot,
+    rules: rules::Manager,
+    clock: Arc<dyn Clock>,
     runtime: Handle,
 }
 
 impl IncidentsAdapter {
     /// Must be called on the runtime.
-    pub fn new(pager: PagerSlot) -> Self {
-        Self { pager, runtime: Handle::current() }
+    pub fn new(pager: PagerSlot, rules: rules::Manager, clock: Arc<dyn Clock>) -> Self {
+        Self { pager, rules, clock, runtime: Handle::current() }
+    }
+
+    fn view(&self, number: u64) -> Result<paging::IncidentView, CommandError> {
+        let found = self.ask(|pager| async move { pager.incident(number).await })?;
+        found.ok_or_else(|| CommandError::NotFound(format!("no incident {number}")))
+    }
+
+    /// Records what a person says, then tells the rules.
+    fn judged(
+        &self,
+        number: u64,
+        said: &IncidentFeedback,
+        actor: Actor,
+    ) -> Result<IncidentView, CommandError> {
+        if let Some(verdict) = said.verdict.map(feedback::verdict) {
+            let comment = said.comment.clone();
+            self.ask(|pager| async move { pager.judge(number, verdict, actor, comment).await })?
+                .map_err(refused)?;
+        }
+        let view = self.view(number)?;
+        let done = feedback::of_incident(&self.rules, &view, said, self.clock.now());
+        Ok(IncidentView { feedback: Some(done), ..incident(view) })
+    }
+
+    fn judge_claim(&self, token: &str) -> Result<AckClaim, CommandError> {
+        let pager =
+            self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        pager.check_judge_link(token).map_err(|e| CommandError::BadToken(e.to_string()))
     }
 
     /// Asks the pager and waits for what it says.
@@ -156,13 +204,24 @@ impl IncidentsAdapter {
     }
 }
 
+impl IncidentsAdapter {
+    fn shown(&self, claim: AckClaim) -> Result<TokenView, CommandError> {
+        Ok(TokenView {
+            incident: self.get(&claim.incident.to_string())?,
+            step: u32::from(claim.step) + 1,
+            round: claim.round.saturating_add(1),
+            person: claim.person,
+        })
+    }
+}
+
 fn number(id: &str) -> Result<u64, CommandError> {
     id.parse().map_err(|_| CommandError::NotFound(format!("no incident {id}")))
 }
 
-fn actor(by: &str) -> Actor {
+fn actor(by: &str, from: &str) -> Actor {
     let by = if by.is_empty() { "somebody" } else { by };
-    Actor { by: by.to_owned(), via: "api".to_owned(), from: String::new() }
+    Actor { by: by.to_owned(), via: "api".to_owned(), from: from.to_owned() }
 }
 
 impl Incidents for IncidentsAdapter {
@@ -170,41 +229,62 @@ impl Incidents for IncidentsAdapter {
         if self.pager.get().is_none() {
             return Ok(Vec::new());
         }
-        let mut incidents = self.ask(|pager| async move { pager.incidents().await })?;
-        incidents.retain(|i| resolved_too || i.state != State::Resolved);
-        incidents.truncate(limit);
+        let incidents =
+            self.ask(|pager| async move { pager.newest_incidents(resolved_too, limit).await })?;
         Ok(incidents.into_iter().map(incident).collect())
     }
 
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
-        let number = number(id)?;
-        let found = self.ask(|pager| async move { pager.incident(number).await })?;
-        found.map(incident).ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))
+        self.view(number(id)?).map(incident)
     }
 
-    fn acknowledge(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError> {
+        self.judged(number(id)?, said, actor(&said.by, &said.address))
+    }
+
+    fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError> {
+        let claim = self.judge_claim(token)?;
+        self.shown(claim)
+    }
+
+    fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError> {
+        let claim = self.judge_claim(token)?;
+        let actor = Actor { via: "link".to_owned(), ..actor(&claim.person, &said.address) };
+        self.judged(claim.incident, said, actor)?;
+        self.shown(claim)
+    }
+
+    fn acknowledge(
+        &self,
+        id: &str,
+        by: &str,
+        from: &str,
+        _comment: &str,
+    ) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
-    fn resolve(&self, id: &str, by: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by));
+    fn resolve(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from));
         self.ask(|pager| async move { pager.resolve(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        self.shown(claim)
     }
 
-    fn acknowledge_by_token(&self, token: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
-        let used = claim.clone();
-        self.ask(|pager| async move { pager.acknowledge_by_link(used, String::new()).await })?
-            .map_err(refused)?;
-        Ok(TokenView { incident: self.get(&claim.incident.to_string())?, person: claim.person })
+        let (used, from) = (claim.clone(), from.to_owned());
+        match self.ask(|pager| async move { pager.acknowledge_by_link(used, from).await })? {
+            // What is over needs nobody any more, and that is what the page then says.
+            Ok(_) | Err(paging::CommandError::Resolved(_)) => self.shown(claim),
+            Err(e) => Err(refused(e)),
+        }
     }
 }
 
@@ -236,9 +316,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         next_step_at: i.next_step_at.as_deref().map(millis),
         started_at: millis(&i.triggered_at),
         acknowledged_at: i.acknowledged.as_ref().map(|a| millis(&a.at)),
+        acknowledged_via: i.acknowledged.as_ref().map_or_else(String::new, |a| match a.from.as_str() {
+            "" => a.via.clone(),
+            from => format!("{} from {from}", a.via),
+        }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
-        resolved_by: String::new(),
+        resolved_by: i.resolved_by.unwrap_or_default(),
+        pages: i.notified.iter().map(page).collect(),
+        history: i
+            .history
+            .iter()
+            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
+            .collect(),
+        drill: i.drill,
+        delivered: i.delivered,
+        judged: i.judged.map(|j| JudgedView {
+            verdict: j.verdict.to_owned(),
+            by: j.by,
+            at: millis(&j.at),
+            comment: j.comment,
+        }),
+        feedback: None,
         alerts: i
             .alerts
             .iter()
@@ -251,6 +350,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
             })
             .collect(),
         id: i.id,
+    }
+}
+
+fn page(n: &paging::NotifiedView) -> PageView {
+    PageView {
+        step: u32::try_from(n.step).unwrap_or(u32::MAX),
+        round: n.round,
+        target: n.target.clone(),
+        user: n.user.clone().unwrap_or_default(),
+        receiver: n.receiver.clone(),
+        automation: n.automation,
+        at: millis(&n.at),
+        arrivals: n
+            .arrivals
+            .iter()
+            .map(|a| ArrivalView {
+                integration: a.integration.clone(),
+                at: a.at.as_deref().map(millis),
+                attempts: a.attempts,
+                error: a.error.clone(),
+            })
+            .collect(),
     }
 }
 
@@ -326,8 +447,8 @@ impl Lifecycle for LifecycleAdapter {
         self.status.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn alertmanagers(&self) -> Vec<String> {
-        self.output.alertmanagers()
+    fn alertmanagers(&self) -> (Vec<String>, Vec<String>) {
+        (self.output.sender().urls(), self.output.sender().dropped_urls())
     }
 
     fn runtime(&self) -> RuntimeView {

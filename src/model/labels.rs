@@ -83,6 +83,9 @@ impl Labels {
 
     /// Without the labels for whose name `drop` is true.
     pub fn without(&self, mut drop: impl FnMut(&str) -> bool) -> Self {
+        if !self.iter().any(|(n, _)| drop(n)) {
+            return self.clone();
+        }
         Self::from_sorted(self.iter().filter(|(n, _)| !drop(n)))
     }
 

@@ -23,7 +23,7 @@ pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
 pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
-pub use secret::Secret;
+pub use secret::{Secret, without_password};
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";

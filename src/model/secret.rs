@@ -28,3 +28,34 @@ impl fmt::Debug for Secret {
         f.write_str("<secret>")
     }
 }
+
+/// A URL as it may be shown: the password in it, if there is one, is `<secret>`.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:<secret>@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls() {
+        for (url, expect) in [
+            ("http://h/x", "http://h/x"),
+            ("http://u@h/x", "http://u@h/x"),
+            ("http://u:p@h/x?y", "http://u:<secret>@h/x?y"),
+            ("http://u:p@q@h", "http://u:<secret>@h"),
+            ("http://h/u:p@x", "http://h/u:p@x"),
+            ("u:p@h", "u:p@h"),
+            ("", ""),
+        ] {
+            assert_eq!(without_password(url), expect);
+        }
+    }
+}

@@ -20,8 +20,9 @@ const MAC: usize = 32;
 /// Version, incident, loop, step, expiry.
 const FIXED: usize = 1 + 8 + 4 + 2 + 8;
 const VERSION: u8 = 1;
-/// What is signed begins with this, so that no other signature of the same key can be taken for it.
+/// What is signed begins with its purpose, so that no signature of the same key can be taken for another.
 const DOMAIN: &[u8] = b"sideband acknowledgement link\0";
+const JUDGE_DOMAIN: &[u8] = b"sideband feedback link\0";
 
 /// What a link says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct AckClaim {
 /// Why a link is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    #[error("this is no acknowledgement link")]
+    #[error("this is no link of sideband's")]
     Malformed,
     #[error("the link's signature is wrong")]
     BadSignature,
@@ -60,6 +61,7 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct AckLinks {
     mac: Hmac<Sha256>,
+    judge: Hmac<Sha256>,
     external_url: String,
 }
 
@@ -91,11 +93,16 @@ impl AckLinks {
         if key.len() < MIN_KEY {
             return None;
         }
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-        mac.update(DOMAIN);
-        mac.update(&(instance.len() as u64).to_be_bytes());
-        mac.update(instance.as_bytes());
-        Some(Self { mac, external_url: external_url.trim_end_matches('/').to_owned() })
+        let base = Hmac::<Sha256>::new_from_slice(key).ok()?;
+        let of = |domain| {
+            let mut mac = base.clone();
+            mac.update(domain);
+            mac.update(&(instance.len() as u64).to_be_bytes());
+            mac.update(instance.as_bytes());
+            mac
+        };
+        let external_url = external_url.trim_end_matches('/').to_owned();
+        Some(Self { mac: of(DOMAIN), judge: of(JUDGE_DOMAIN), external_url })
     }
 
     /// The link, `EXTERNAL_URL/ack/TOKEN`.
@@ -103,20 +110,14 @@ impl AckLinks {
         format!("{}/ack/{}", self.external_url, self.token(claim))
     }
 
+    /// The link to say whether the page was useful, `EXTERNAL_URL/judge/TOKEN`. It acknowledges nothing.
+    pub fn judge_url(&self, claim: &AckClaim) -> String {
+        format!("{}/judge/{}", self.external_url, sign(&self.judge, claim))
+    }
+
     /// The token alone.
     pub fn token(&self, claim: &AckClaim) -> String {
-        let person: String = claim.person.chars().take(MAX_PERSON).collect();
-        let mut bytes = Vec::with_capacity(FIXED + person.len() + MAC);
-        bytes.push(VERSION);
-        bytes.extend(claim.incident.to_be_bytes());
-        bytes.extend(claim.round.to_be_bytes());
-        bytes.extend(claim.step.to_be_bytes());
-        bytes.extend((claim.expires / 1000).to_be_bytes());
-        bytes.extend(person.as_bytes());
-        let mut mac = self.mac.clone();
-        mac.update(&bytes);
-        bytes.extend(mac.finalize().into_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        sign(&self.mac, claim)
     }
 
     /// Reads a token at `now` (ms). The signature is compared in constant time, before anything is believed.
@@ -124,18 +125,45 @@ impl AckLinks {
     /// # Errors
     /// See [`LinkError`].
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<AckClaim, LinkError> {
-        if token.len() > MAX_TOKEN {
-            return Err(LinkError::Malformed);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| LinkError::Malformed)?;
-        let at = bytes.len().checked_sub(MAC).filter(|n| *n >= FIXED).ok_or(LinkError::Malformed)?;
-        let (payload, signature) = bytes.split_at(at);
-        let mut mac = self.mac.clone();
-        mac.update(payload);
-        mac.verify_slice(signature).map_err(|_| LinkError::BadSignature)?;
-        let claim = read(payload).ok_or(LinkError::Malformed)?;
-        if now >= claim.expires { Err(LinkError::Expired) } else { Ok(claim) }
+        verify(&self.mac, token, now)
     }
+
+    /// The same for the token of [`judge_url`](Self::judge_url).
+    ///
+    /// # Errors
+    /// See [`LinkError`].
+    pub fn verify_judge(&self, token: &str, now: Timestamp) -> Result<AckClaim, LinkError> {
+        verify(&self.judge, token, now)
+    }
+}
+
+fn sign(mac: &Hmac<Sha256>, claim: &AckClaim) -> String {
+    let person: String = claim.person.chars().take(MAX_PERSON).collect();
+    let mut bytes = Vec::with_capacity(FIXED + person.len() + MAC);
+    bytes.push(VERSION);
+    bytes.extend(claim.incident.to_be_bytes());
+    bytes.extend(claim.round.to_be_bytes());
+    bytes.extend(claim.step.to_be_bytes());
+    bytes.extend((claim.expires / 1000).to_be_bytes());
+    bytes.extend(person.as_bytes());
+    let mut mac = mac.clone();
+    mac.update(&bytes);
+    bytes.extend(mac.finalize().into_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn verify(mac: &Hmac<Sha256>, token: &str, now: Timestamp) -> Result<AckClaim, LinkError> {
+    if token.len() > MAX_TOKEN {
+        return Err(LinkError::Malformed);
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| LinkError::Malformed)?;
+    let at = bytes.len().checked_sub(MAC).filter(|n| *n >= FIXED).ok_or(LinkError::Malformed)?;
+    let (payload, signature) = bytes.split_at(at);
+    let mut mac = mac.clone();
+    mac.update(payload);
+    mac.verify_slice(signature).map_err(|_| LinkError::BadSignature)?;
+    let claim = read(payload).ok_or(LinkError::Malformed)?;
+    if now >= claim.expires { Err(LinkError::Expired) } else { Ok(claim) }
 }
 
 fn read(payload: &[u8]) -> Option<AckClaim> {
@@ -168,6 +196,11 @@ mod tests {
         assert_eq!(links.verify(&token, 999_999), Ok(claim()));
         assert_eq!(links.verify(&token, 1_000_000), Err(LinkError::Expired));
         assert_eq!(links.url(&claim()), format!("https://s.example/ack/{token}"));
+        // Another purpose.
+        let judge = links.judge_url(&claim()).replace("https://s.example/judge/", "");
+        assert_eq!(links.verify_judge(&judge, 0), Ok(claim()));
+        assert_eq!(links.verify(&judge, 0), Err(LinkError::BadSignature));
+        assert_eq!(links.verify_judge(&token, 0), Err(LinkError::BadSignature));
         // Another ledger, another key.
         for other in [
             AckLinks::new(b"0123456789abcdef", "b", "").unwrap(),

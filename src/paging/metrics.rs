@@ -30,6 +30,13 @@ pub struct WithReason {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CalledBack {
+    pub service: &'static str,
+    /// `done`, `nothing`, or why it was refused
+    pub outcome: &'static str,
+}
+
 /// The self-metrics of paging.
 #[derive(Debug, Clone, Default)]
 pub struct PagingMetrics {
@@ -50,8 +57,11 @@ pub struct PagingMetrics {
     pub ledger_up: Gauge,
     pub ledger_errors: Counter,
     pub ledger_bytes: Gauge,
+    pub callbacks: Family<CalledBack, Counter>,
     pub heartbeats: Family<Attempt, Counter>,
     pub heartbeat_last_success: Gauge,
+    /// s since the epoch
+    pub last_good_drill: Gauge<f64, AtomicU64>,
 }
 
 impl PagingMetrics {
@@ -95,11 +105,17 @@ impl PagingMetrics {
         );
         add!(ledger_errors, "ledger_errors", "Transactions that the ledger did not take");
         add!(ledger_bytes, "ledger_size_bytes", "Size of the ledger's file");
+        add!(callbacks, "callbacks", "Callbacks of outside services, by outcome");
         add!(heartbeats, "heartbeats", "Heartbeats sent, by outcome");
         add!(
             heartbeat_last_success,
             "heartbeat_last_success_timestamp_seconds",
             "When a heartbeat last arrived"
+        );
+        add!(
+            last_good_drill,
+            "last_good_drill_timestamp_seconds",
+            "When every step of a drill was last delivered, 0 for never"
         );
         m.ledger_up.set(1);
         m
@@ -139,6 +155,7 @@ impl PagingMetrics {
         for (name, state) in [("triggered", State::Triggered), ("acknowledged", State::Acknowledged)] {
             self.incidents.get_or_create(&InState { state: name }).set(count(state));
         }
+        self.last_good_drill.set(engine.last_good_drill().unwrap_or_default() as f64 / 1000.0);
         self.outbox_rows.set(i64::try_from(engine.outbox_len()).unwrap_or(i64::MAX));
     }
 }

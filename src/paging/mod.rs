@@ -3,6 +3,7 @@
 //! [`engine::Engine`] decides, [`pager::Pager`] runs it against the ledger, the clock and the network.
 
 pub mod acklink;
+pub mod callbacks;
 pub mod config;
 pub mod engine;
 pub mod incident;

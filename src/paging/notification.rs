@@ -75,6 +75,9 @@ pub struct IncidentPart {
     pub drill: bool,
     /// Who was notified before, in order.
     pub notified: Vec<String>,
+    /// Who has it in hand, if anybody has.
+    #[serde(default)]
+    pub acknowledged_by: Option<String>,
 }
 
 /// Everything that is said, before a receiver gives it a form.
@@ -175,6 +178,8 @@ pub struct WebhookBody<'a> {
     ack_url: Option<String>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feedback_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -262,7 +267,14 @@ impl<'a> WebhookBody<'a> {
             notified: n.incident.as_ref().map(|i| i.notified.as_slice()),
             ack_url,
             notes: &n.notes,
+            feedback_url: None,
         }
+    }
+
+    /// With a link for saying whether it was useful.
+    #[must_use]
+    pub fn with_feedback(self, feedback_url: Option<String>) -> Self {
+        Self { feedback_url, ..self }
     }
 }
 

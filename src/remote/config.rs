@@ -5,8 +5,8 @@ use serde::de::IgnoredAny;
 
 use crate::model::Duration;
 use crate::net::http::with_http_client_fields;
-use crate::scrape::TargetGroup;
 use crate::scrape::relabel::{self, NameValidation, RelabelConfig, RelabelRule};
+use crate::scrape::{FileSdConfig, TargetGroup};
 
 /// Where alerts are sent to.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,6 +32,8 @@ macro_rules! alertmanager_config {
                 api_version: Option<String>,
                 #[serde(default)]
                 static_configs: Vec<TargetGroup>,
+                #[serde(default)]
+                file_sd_configs: Option<Vec<FileSdConfig>>,
                 #[serde(default)]
                 relabel_configs: Option<Vec<Option<RelabelConfig>>>,
                 #[serde(default)]
@@ -61,7 +63,6 @@ alertmanager_config!(
     dockerswarm_sd_configs,
     ec2_sd_configs,
     eureka_sd_configs,
-    file_sd_configs,
     gce_sd_configs,
     hetzner_sd_configs,
     http_sd_configs,
@@ -81,9 +82,6 @@ impl AlertingConfig {
     /// A sentence that names what is wrong.
     pub fn relabel_rules(&self) -> Result<Vec<RelabelRule>, String> {
         let configs = self.alert_relabel_configs.as_deref().unwrap_or_default();
-        if configs.contains(&None) {
-            return Err("empty or null alert relabeling rule".to_owned());
-        }
         relabel::compile_all(configs, NameValidation::default(), "alert")
     }
 
@@ -102,12 +100,44 @@ fn http() -> String {
 }
 
 impl AlertmanagerConfig {
-    /// Where alerts are posted to.
-    pub fn urls(&self) -> Vec<String> {
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The path that alerts are posted to.
+    pub fn alerts_path(&self) -> String {
         let prefix = self.path_prefix.trim_matches('/');
         let slash = if prefix.is_empty() { "" } else { "/" };
-        let targets = self.static_configs.iter().flat_map(|s| &s.targets);
-        targets.map(|t| format!("{}://{t}{slash}{prefix}/api/v2/alerts", self.scheme)).collect()
+        format!("{slash}{prefix}/api/v2/alerts")
+    }
+
+    /// The groups of addresses that are written in the configuration.
+    pub fn static_configs(&self) -> &[TargetGroup] {
+        &self.static_configs
+    }
+
+    /// The files that name addresses.
+    pub fn file_sd_configs(&self) -> &[FileSdConfig] {
+        self.file_sd_configs.as_deref().unwrap_or_default()
+    }
+
+    /// The rules that make receivers of addresses.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn relabel_rules(&self) -> Result<Vec<RelabelRule>, String> {
+        let configs = self.relabel_configs.as_deref().unwrap_or_default();
+        relabel::compile_all(configs, NameValidation::default(), "Alertmanager target")
+    }
+
+    /// The rules that alerts for these receivers pass, after those for all.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn alert_relabel_rules(&self) -> Result<Vec<RelabelRule>, String> {
+        let configs = self.alert_relabel_configs.as_deref().unwrap_or_default();
+        relabel::compile_all(configs, NameValidation::default(), "Alertmanager alert")
     }
 
     /// How long a request may take: 10 s unless set.
@@ -126,19 +156,15 @@ impl AlertmanagerConfig {
         if self.api_version.as_deref().is_some_and(|v| v != "v2") {
             return Err("expected Alertmanager api version to be v2".to_owned());
         }
-        if self.relabel_configs.iter().flatten().any(Option::is_none) {
-            return Err("empty or null Alertmanager target relabeling rule".to_owned());
-        }
-        if self.relabel_configs.iter().flatten().next().is_some() {
-            return Err("relabel_configs of alertmanagers is not built yet".to_owned());
-        }
-        if self.alert_relabel_configs.iter().flatten().next().is_some() {
-            return Err("alert_relabel_configs of a single Alertmanager is not built yet".to_owned());
-        }
+        let relabelled = !self.relabel_rules()?.is_empty();
+        self.alert_relabel_rules()?;
         if let Some(key) = self.unbuilt() {
             return Err(format!("{key} of alertmanagers is not built yet"));
         }
-        self.static_configs.iter().try_for_each(TargetGroup::validate)?;
+        self.file_sd_configs().iter().try_for_each(FileSdConfig::validate)?;
+        // Rules may still make addresses of what stands here.
+        let check = if relabelled { TargetGroup::validate_labels } else { TargetGroup::validate };
+        self.static_configs.iter().try_for_each(check)?;
         self.http_client().validate()
     }
 }

@@ -9,14 +9,17 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Labels;
+use crate::model::{Labels, Timestamp};
+use crate::sigma::Widening;
 
-use super::file::RuleKind;
-use super::group::Group;
-use super::pages::{PageHistory, PageRecord};
+use super::budget::{Grounds, LastPage, Reason, SeriesPages, Standing};
+use super::file::{RuleKind, SigmaSpec};
+use super::group::{Group, Rule};
+use super::pages::{PageHistory, PageRecord, REMEMBERED, Tally};
+use super::relearn::{Incident, Incidents};
 
 /// The first bytes of the file; the last one is the version.
-const MAGIC: &[u8; 8] = b"SBSIGMA\x01";
+const MAGIC: &[u8; 8] = b"SBSIGMA\x02";
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
 const CHECKSUM: usize = 8;
@@ -24,9 +27,10 @@ const CHECKSUM: usize = 8;
 /// What the file holds of one rule.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// Label sets and encoded states.
-    pub series: Vec<(Labels, Vec<u8>)>,
+    /// Label sets, encoded states, and where each stands with its pages.
+    pub series: Vec<(Labels, Vec<u8>, SeriesPages)>,
     pub pages: PageHistory,
+    pub incidents: Incidents,
 }
 
 /// By group and rule name.
@@ -41,38 +45,101 @@ pub enum BaselineError {
     Damaged(&'static str),
 }
 
-/// All baselines of the groups as bytes, and how many they are.
+/// Series that are encoded while a rule is held: an evaluation that waits for them waits some 100 µs.
+const AT_ONCE: usize = 128;
+
+/// All baselines of the groups as bytes, and how many they are. No rule is held for longer than it takes to encode a few series.
 pub(super) fn encode<'a>(groups: impl Iterator<Item = &'a Group>) -> (Vec<u8>, usize) {
     let mut out = MAGIC.to_vec();
     let mut count = 0;
     for group in groups {
         for rule in &group.rules {
             let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
-            let state = rule.state();
             put(&mut out, group.spec.name.as_bytes());
             put(&mut out, rule.spec.name.as_bytes());
-            let pages: Vec<&PageRecord> = state.sigma.pages.iter().collect();
-            out.extend((pages.len() as u32).to_le_bytes());
-            for page in pages {
-                out.extend(page.t.to_le_bytes());
-                out.extend(page.zscore.to_le_bytes());
-                out.push(match page.useful {
-                    None => 0,
-                    Some(false) => 1,
-                    Some(true) => 2,
-                });
-            }
-            out.extend((state.sigma.series.len() as u32).to_le_bytes());
-            for (labels, series) in &state.sigma.series {
-                put(&mut out, labels.as_bytes());
-                put(&mut out, &spec.detector.encode(&series.state));
-                count += 1;
-            }
+            count += encode_rule(&mut out, rule, spec);
         }
     }
     let sum = Sha256::digest(&out);
     out.extend(&sum[..CHECKSUM]);
     (out, count)
+}
+
+fn encode_rule(out: &mut Vec<u8>, rule: &Rule, spec: &SigmaSpec) -> usize {
+    let (history, incidents, names) = {
+        let state = rule.state();
+        let names: Vec<Labels> = state.sigma.series.keys().cloned().collect();
+        (state.sigma.pages.clone(), state.sigma.incidents.clone(), names)
+    };
+    put_history(out, &history);
+    out.extend((incidents.iter().len() as u32).to_le_bytes());
+    for incident in incidents.iter() {
+        out.push(u8::from(incident.series.is_some()));
+        put(out, incident.series.as_ref().map_or(&[], |l| l.as_bytes()));
+        out.extend(incident.from.to_le_bytes());
+        out.extend(incident.to.to_le_bytes());
+    }
+    // How many there are is known at the end: some may have gone meanwhile.
+    let at = out.len();
+    out.extend([0; 4]);
+    let mut count: u32 = 0;
+    for few in names.chunks(AT_ONCE) {
+        let state = rule.state();
+        for labels in few {
+            let Some(series) = state.sigma.series.get(labels) else { continue };
+            put(out, labels.as_bytes());
+            put(out, &spec.detector.encode(&series.state));
+            put_pages(out, &series.pages);
+            count += 1;
+        }
+        drop(state);
+        // Whoever waits for the rule goes first.
+        std::thread::yield_now();
+    }
+    out[at..at + 4].copy_from_slice(&count.to_le_bytes());
+    count as usize
+}
+
+fn put_history(out: &mut Vec<u8>, history: &PageHistory) {
+    put(out, &history.widening().encode());
+    let older = history.older();
+    for n in [older.pages, older.useful, older.useless] {
+        out.extend(n.to_le_bytes());
+    }
+    out.extend((history.iter().len() as u32).to_le_bytes());
+    for page in history.iter() {
+        out.extend(page.t.to_le_bytes());
+        out.extend(page.series.to_le_bytes());
+        out.extend(page.zscore.to_le_bytes());
+        out.push(match page.useful {
+            None => 0,
+            Some(false) => 1,
+            Some(true) => 2,
+        });
+    }
+}
+
+fn put_pages(out: &mut Vec<u8>, pages: &SeriesPages) {
+    let (kind, why, t, level): (u8, u8, Timestamp, f64) = match pages.standing {
+        Standing::Calm => (0, 0, 0, 0.0),
+        Standing::Held { since, reason, from } => (1, reason as u8, since, from),
+        Standing::Paged { page, grounds } => match grounds {
+            Grounds::Within => (2, 0, page, 0.0),
+            Grounds::Spends => (2, 1, page, 0.0),
+            Grounds::WorseThan(worst) => (2, 2, page, worst),
+            Grounds::Joined => (2, 3, page, 0.0),
+        },
+    };
+    out.extend([kind, why]);
+    out.extend(t.to_le_bytes());
+    out.extend(level.to_le_bytes());
+    let last = pages.last.unwrap_or(LastPage { t: Timestamp::MIN, worst: 0.0 });
+    out.extend(last.t.to_le_bytes());
+    out.extend(last.worst.to_le_bytes());
+    out.push(pages.over.len() as u8);
+    for over in &pages.over {
+        out.extend(over.unwrap_or(Timestamp::MIN).to_le_bytes());
+    }
 }
 
 fn put(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -125,22 +192,64 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StoredRules, BaselineError> {
 fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
     let mut text = || String::from_utf8(take(rest)?.to_vec()).ok();
     let key = (text()?, text()?);
-    let mut stored = Stored::default();
+    let mut stored = Stored { pages: read_history(rest)?, ..Stored::default() };
     for _ in 0..number(rest)? {
+        let one = chunk::<1>(rest)?[0] != 0;
+        let labels = take(rest)?;
+        let series = if one { Some(Labels::from_bytes(labels)?) } else { None };
+        let (from, to) = (i64::from_le_bytes(chunk(rest)?), i64::from_le_bytes(chunk(rest)?));
+        stored.incidents.add(Incident { series, from, to }, Timestamp::MAX);
+    }
+    for _ in 0..number(rest)? {
+        let labels = Labels::from_bytes(take(rest)?)?;
+        let state = take(rest)?.to_vec();
+        stored.series.push((labels, state, read_pages(rest)?));
+    }
+    Some((key, stored))
+}
+
+fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
+    let widening = Widening::decode(take(rest)?).ok()?;
+    let mut count = || Some(u64::from_le_bytes(chunk(rest)?));
+    let older = Tally { pages: count()?, useful: count()?, useless: count()? };
+    let len = number(rest).filter(|n| *n <= REMEMBERED)?;
+    let mut pages = Vec::with_capacity(len);
+    for _ in 0..len {
         let t = i64::from_le_bytes(chunk(rest)?);
+        let series = u64::from_le_bytes(chunk(rest)?);
         let zscore = f64::from_le_bytes(chunk(rest)?);
         let useful = match chunk::<1>(rest)?[0] {
             0 => None,
             1 => Some(false),
             _ => Some(true),
         };
-        stored.pages.push(PageRecord { t, zscore, useful });
+        pages.push(PageRecord { t, series, zscore, useful });
     }
-    for _ in 0..number(rest)? {
-        let labels = Labels::from_bytes(take(rest)?)?;
-        stored.series.push((labels, take(rest)?.to_vec()));
+    Some(PageHistory::restored(pages, older, widening))
+}
+
+fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
+    let [kind, why] = chunk::<2>(rest)?;
+    let t = i64::from_le_bytes(chunk(rest)?);
+    let level = f64::from_le_bytes(chunk(rest)?);
+    let standing = match (kind, why) {
+        (0, _) => Standing::Calm,
+        (1, why) => {
+            let reasons = [Reason::Quiet, Reason::Widened, Reason::Spent];
+            Standing::Held { since: t, reason: *reasons.get(usize::from(why))?, from: level }
+        }
+        (2, 0) => Standing::Paged { page: t, grounds: Grounds::Within },
+        (2, 1) => Standing::Paged { page: t, grounds: Grounds::Spends },
+        (2, 2) => Standing::Paged { page: t, grounds: Grounds::WorseThan(level) },
+        (2, 3) => Standing::Paged { page: t, grounds: Grounds::Joined },
+        _ => return None,
+    };
+    let last = LastPage { t: i64::from_le_bytes(chunk(rest)?), worst: f64::from_le_bytes(chunk(rest)?) };
+    let mut over = Vec::new();
+    for _ in 0..chunk::<1>(rest)?[0] {
+        over.push(Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN));
     }
-    Some((key, stored))
+    Some(SeriesPages { standing, last: Some(last).filter(|l| l.t != Timestamp::MIN), over })
 }
 
 fn chunk<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -158,4 +267,87 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (head, tail) = rest.split_at_checked(n)?;
     *rest = tail;
     Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::file;
+    use crate::rules::sigma_rule::SigmaState;
+    use crate::storage::SourceId;
+
+    fn group() -> Group {
+        let text = "groups:\n- name: g\n  rules:\n  - {sigma: S, expr: x, bands: [{sigma: 3}]}\n";
+        let mut file = file::parse(Path::new("r.yml"), text, file::Options::default()).unwrap();
+        Group::new(file.groups.remove(0), 15_000, 0, SourceId(1))
+    }
+
+    /// A rule with series in every standing.
+    fn filled() -> Group {
+        let group = group();
+        let rule = &group.rules[0];
+        let RuleKind::Sigma(spec) = &rule.spec.kind else { panic!("no sigma rule") };
+        let mut history = PageHistory::default();
+        history.push(PageRecord { t: 5_000, series: 7, zscore: 4.5, useful: Some(true) });
+        history.push(PageRecord { t: 6_000, series: 8, zscore: 9.0, useful: None });
+        let standings = [
+            Standing::Calm,
+            Standing::Held { since: 9, reason: Reason::Spent, from: 9.5 },
+            Standing::Held { since: 9, reason: Reason::Quiet, from: 9.5 },
+            Standing::Paged { page: 6_000, grounds: Grounds::WorseThan(4.5) },
+            Standing::Paged { page: 6_000, grounds: Grounds::Joined },
+            Standing::Paged { page: 6_000, grounds: Grounds::Spends },
+        ];
+        let series = standings.into_iter().enumerate().map(|(i, standing)| {
+            let labels = Labels::from_pairs([("i", i.to_string())]);
+            let warm = spec.detector.warm((0..300).map(|t| (t * 15_000, t as f64 % 7.0)), &[]);
+            let last = (i > 0).then_some(LastPage { t: 6_000, worst: 9.0 });
+            (labels, warm, SeriesPages { standing, last, over: vec![None, Some(4)] })
+        });
+        let mut incidents = Incidents::default();
+        incidents.add(Incident { series: None, from: 1, to: 2 }, 1_000);
+        incidents.add(Incident { series: Some(Labels::from_pairs([("i", "1")])), from: 3, to: 4 }, 1_000);
+        rule.state().sigma = SigmaState::restored(series, history, incidents, 7_000);
+        group
+    }
+
+    #[test]
+    fn everything_is_read_back() {
+        let group = filled();
+        let (bytes, count) = encode([&group].into_iter());
+        assert_eq!(count, 6);
+        let mut rules = decode(&bytes).unwrap();
+        let stored = rules.remove(&("g".to_owned(), "S".to_owned())).unwrap();
+        let RuleKind::Sigma(spec) = &group.rules[0].spec.kind else { panic!("no sigma rule") };
+        let state = group.rules[0].state();
+        assert_eq!(stored.pages, state.sigma.pages);
+        assert_eq!(stored.incidents, state.sigma.incidents);
+        assert_eq!(stored.series.len(), 6);
+        for (labels, bytes, pages) in stored.series {
+            let series = &state.sigma.series[&labels];
+            assert_eq!(
+                (spec.detector.decode(&bytes).unwrap(), pages),
+                (series.state.clone(), series.pages.clone())
+            );
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_panic() {
+        let (bytes, _) = encode([&filled()].into_iter());
+        for cut in 0..bytes.len() {
+            assert!(decode(&bytes[..cut]).is_err());
+        }
+        let body = &bytes[..bytes.len() - CHECKSUM];
+        for at in 0..body.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut bytes = body.to_vec();
+                bytes[at] ^= flip;
+                // The checksum is right: what it says is nonsense all the same.
+                let sum = Sha256::digest(&bytes);
+                bytes.extend(&sum[..CHECKSUM]);
+                let _ = decode(&bytes);
+            }
+        }
+    }
 }

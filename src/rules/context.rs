@@ -2,8 +2,11 @@
 
 use crate::model::{Labels, Timestamp};
 use crate::promql::{self, Engine, Expr, Source, Value, VectorSample};
+use crate::sigma::{Evaluation, SeriesState};
 use crate::storage::Storage;
 use crate::template::Query;
+
+use super::file::{RuleSpec, SigmaSpec};
 
 /// How often an alert that goes on is sent again, ms.
 pub const RESEND_DELAY_MS: i64 = 60_000;
@@ -31,6 +34,44 @@ impl Default for Settings {
     }
 }
 
+/// What became of a page that a series asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paged {
+    /// None was asked for.
+    No,
+    /// It goes out, and costs budget.
+    Sent,
+    /// It joins a page of its rule that goes on.
+    Joined,
+    /// The budget was spent.
+    HeldBack,
+}
+
+/// A replay of history: it knows results of expressions beforehand, and looks over the shoulder of sigma rules.
+/// Live evaluation has none.
+pub trait Replay {
+    /// The result of a rule's expression at `t` (ms), where it was worked out for many times at once.
+    fn vector(&self, expr: &Expr, t: Timestamp) -> Option<Vec<VectorSample>>;
+
+    /// Does somebody read the series that this rule writes?
+    fn is_read(&self, rule: &RuleSpec) -> bool;
+
+    /// A series (its labels without the metric name) was judged at `t`, or had no value; its state after that.
+    fn judged(&self, judged: &Judged<'_>);
+}
+
+/// One judgement of one series, for a [`Replay`].
+pub struct Judged<'a> {
+    pub rule: &'a RuleSpec,
+    pub spec: &'a SigmaSpec,
+    /// ms.
+    pub t: Timestamp,
+    pub series: &'a Labels,
+    pub state: &'a SeriesState,
+    pub evaluation: &'a Evaluation,
+    pub paged: Paged,
+}
+
 /// Where rules read and write.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -40,6 +81,7 @@ pub struct Context<'a> {
     /// Where results go, and where the state of alerts is found after a restart.
     pub storage: &'a Storage,
     pub settings: &'a Settings,
+    pub replay: Option<&'a dyn Replay>,
 }
 
 impl Context<'_> {
@@ -48,6 +90,9 @@ impl Context<'_> {
     /// # Errors
     /// The engine's, or the result is neither vector nor scalar.
     pub fn vector(&self, expr: &Expr, t: Timestamp) -> Result<Vec<VectorSample>, String> {
+        if let Some(known) = self.replay.and_then(|r| r.vector(expr, t)) {
+            return Ok(known);
+        }
         match self.engine.instant(self.source, expr, t).map_err(|e| e.to_string())?.value {
             Value::Vector(v) => Ok(v),
             Value::Scalar(v) => Ok(vec![VectorSample { labels: Labels::empty(), t, v }]),

@@ -69,6 +69,22 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Goes on where a rule of the old configuration stood.
+    fn take_over(&self, from: &Self) {
+        let mut state = std::mem::take(&mut *from.state());
+        if let (RuleKind::Sigma(new), RuleKind::Sigma(before)) = (&self.spec.kind, &from.spec.kind) {
+            if new.identity != before.identity {
+                state.sigma.change(&before.detector, &new.detector);
+            }
+            if self.spec.expr.to_string() != from.spec.expr.to_string() {
+                state.sigma.expression_changed();
+            }
+        }
+        *self.state() = state;
+    }
+}
+
 /// How an evaluation of a group went.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Outcome {
@@ -178,6 +194,20 @@ impl Group {
         outcome
     }
 
+    /// Evaluates one rule as of `ts` (ms) and stores nothing: gives the series that it would write.
+    ///
+    /// # Errors
+    /// The evaluation's.
+    pub fn evaluate_rule(
+        &self,
+        context: &Context<'_>,
+        rule: &Rule,
+        ts: Timestamp,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let at = At { ts, read: ts.saturating_sub(self.query_offset_ms), limit: self.spec.limit };
+        self.run(context, rule, at, false)
+    }
+
     /// Evaluates one rule; gives the series that it writes.
     fn run(
         &self,
@@ -255,24 +285,18 @@ impl Group {
         mark_stale(context.storage, self.source, &orphans, t);
     }
 
-    /// Takes over the state of the rules that are in the old group too: the same kind, name and labels.
+    /// Takes over the state of the rules that are in the old group too: of the same kind, name and labels. A sigma rule goes on also
+    /// with other labels, and with another name when all else stayed: its baselines are by the labels of the series, which these
+    /// edits leave alone.
     pub fn take_over(&self, old: &Self) {
         let mut left: Vec<&Rule> = old.rules.iter().collect();
-        for rule in &self.rules {
-            let same = |o: &&Rule| {
-                o.spec.type_name() == rule.spec.type_name()
-                    && o.spec.name == rule.spec.name
-                    && o.spec.labels == rule.spec.labels
-            };
-            let Some(i) = left.iter().position(same) else { continue };
-            let from = left.remove(i);
-            let mut state = std::mem::take(&mut *from.state());
-            if let (RuleKind::Sigma(new), RuleKind::Sigma(before)) = (&rule.spec.kind, &from.spec.kind)
-                && new.identity != before.identity
-            {
-                state.sigma.change(&before.detector, &new.detector);
-            }
-            *rule.state() = state;
+        let mut new: Vec<&Rule> = self.rules.iter().collect();
+        for same in [same_rule, same_sigma_name, renamed_sigma] {
+            new.retain(|rule| {
+                let Some(i) = left.iter().position(|o| same(&rule.spec, &o.spec)) else { return true };
+                rule.take_over(left.remove(i));
+                false
+            });
         }
         let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
         for rule in left {
@@ -285,6 +309,23 @@ impl Group {
     /// The series that it wrote last, for when it is taken away.
     pub fn written(&self) -> Vec<Labels> {
         self.rules.iter().flat_map(|r| r.state().written.keys().cloned().collect::<Vec<_>>()).collect()
+    }
+}
+
+fn same_rule(a: &RuleSpec, b: &RuleSpec) -> bool {
+    a.type_name() == b.type_name() && a.name == b.name && a.labels == b.labels
+}
+
+fn same_sigma_name(a: &RuleSpec, b: &RuleSpec) -> bool {
+    matches!((&a.kind, &b.kind), (RuleKind::Sigma(_), RuleKind::Sigma(_))) && a.name == b.name
+}
+
+fn renamed_sigma(a: &RuleSpec, b: &RuleSpec) -> bool {
+    match (&a.kind, &b.kind) {
+        (RuleKind::Sigma(x), RuleKind::Sigma(y)) => {
+            x.identity == y.identity && a.expr.to_string() == b.expr.to_string()
+        }
+        _ => false,
     }
 }
 
@@ -307,7 +348,7 @@ pub(super) fn mark_stale(
 }
 
 /// `FILE;GROUP`
-pub(super) fn key(file: &Path, group: &str) -> String {
+pub fn key(file: &Path, group: &str) -> String {
     format!("{};{group}", file.display())
 }
 

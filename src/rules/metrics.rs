@@ -10,12 +10,33 @@ use prometheus_client::registry::Registry;
 
 use crate::telemetry::LabelValue;
 
+use super::budget::Level;
+use super::file::RuleKind;
+use super::gate::Gate;
 use super::group::{Group, Outcome};
+use super::pages::EXPLAINED_MS;
+use super::sigma_rule::policy;
+
+const VERDICTS: [&str; 3] = ["useful", "useless", "unjudged"];
 
 /// `FILE;GROUP`
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GroupLabel {
     rule_group: LabelValue,
+}
+
+/// A sigma rule, of whatever group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule_group: LabelValue,
+    rule: LabelValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    rule_group: LabelValue,
+    rule: LabelValue,
+    verdict: &'static str,
 }
 
 type Float = Gauge<f64, AtomicU64>;
@@ -33,7 +54,13 @@ pub struct RuleMetrics {
     interval: Family<GroupLabel, Float>,
     rules: Family<GroupLabel, Gauge>,
     samples: Family<GroupLabel, Gauge>,
+    sigma_pages: Family<VerdictLabel, Gauge>,
+    sigma_factor: Family<RuleLabel, Float>,
+    gate_pages: Family<RuleLabel, Float>,
+    gate_holds: Family<RuleLabel, Gauge>,
     baselines: Gauge,
+    warmed: Counter,
+    not_warmed: Counter,
     baseline_saves: Counter,
     baseline_failures: Counter,
     lost_commits: Counter,
@@ -54,6 +81,36 @@ impl RuleMetrics {
             "sideband_rule_group_iterations_missed",
             "Evaluations of groups left out because an earlier one took too long",
             m.missed.clone(),
+        );
+        registry.register(
+            "sideband_rule_baselines_warmed",
+            "Baselines that were learnt from the history of a central store",
+            m.warmed.clone(),
+        );
+        registry.register(
+            "sideband_rule_warm_start_failures",
+            "Questions to a central store for history that failed",
+            m.not_warmed.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_pages",
+            "Pages of a sigma rule in the last 30 days, by what people said of them",
+            m.sigma_pages.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_page_factor",
+            "By how much earlier pages have widened the paging bands of a sigma rule",
+            m.sigma_factor.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_gate_pages_per_month",
+            "Pages in 30 days that a changed sigma rule asks for over the stored history",
+            m.gate_pages.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_gate_holds",
+            "Whether the gate of the last reload makes tickets of the pages of a changed sigma rule",
+            m.gate_holds.clone(),
         );
         registry.register(
             "sideband_rule_samples_refused",
@@ -124,6 +181,54 @@ impl RuleMetrics {
         for gauge in [&self.rules, &self.samples] {
             gauge.remove(&label);
         }
+        self.rules_removed(group);
+    }
+
+    /// The rules of a group may be others from now on.
+    pub(super) fn rules_removed(&self, group: &Group) {
+        for rule in group.rules.iter().filter(|r| matches!(r.spec.kind, RuleKind::Sigma(_))) {
+            let (rule_group, rule): (LabelValue, LabelValue) =
+                (group.key().into(), rule.spec.name.as_str().into());
+            for verdict in VERDICTS {
+                let (rule_group, rule) = (rule_group.clone(), rule.clone());
+                self.sigma_pages.remove(&VerdictLabel { rule_group, rule, verdict });
+            }
+            let label = RuleLabel { rule_group, rule };
+            self.sigma_factor.remove(&label);
+            self.gate_pages.remove(&label);
+            self.gate_holds.remove(&label);
+        }
+    }
+
+    /// What is known of a rule that a reload changed.
+    pub(super) fn gated(&self, group: &Group, rule: &str, gate: Option<&Gate>) {
+        let Some(gate) = gate else { return };
+        let label = RuleLabel { rule_group: group.key().into(), rule: rule.into() };
+        self.gate_holds.get_or_create(&label).set(i64::from(gate.holds()));
+        if let Some(finding) = &gate.finding {
+            self.gate_pages.get_or_create(&label).set(finding.pages_per_month);
+        }
+    }
+
+    /// What the pages of a group's sigma rules were worth.
+    fn pages(&self, group: &Group, now: i64) {
+        for rule in &group.rules {
+            let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
+            let (tally, factor) = {
+                let state = rule.state();
+                let level = Level::of(&policy(&rule.spec, spec), &state.sigma.pages, now);
+                (state.sigma.pages.tally(now, EXPLAINED_MS), level.factor)
+            };
+            let (rule_group, rule): (LabelValue, LabelValue) =
+                (group.key().into(), rule.spec.name.as_str().into());
+            let counts = [tally.useful, tally.useless, tally.unjudged()];
+            for (verdict, count) in VERDICTS.into_iter().zip(counts) {
+                let (rule_group, rule) = (rule_group.clone(), rule.clone());
+                let label = VerdictLabel { rule_group, rule, verdict };
+                self.sigma_pages.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            self.sigma_factor.get_or_create(&RuleLabel { rule_group, rule }).set(factor);
+        }
     }
 
     pub(super) fn evaluated(&self, group: &Group, ts: i64, missed: u64, outcome: Outcome) {
@@ -139,6 +244,7 @@ impl RuleMetrics {
         self.duration.get_or_create(&label).set(outcome.duration_s);
         self.last.get_or_create(&label).set(ts as f64 / 1000.0);
         self.samples.get_or_create(&label).set(outcome.samples as i64);
+        self.pages(group, ts);
     }
 
     pub(super) fn saved(&self, baselines: Result<usize, ()>) {
@@ -151,6 +257,14 @@ impl RuleMetrics {
                 self.baseline_failures.inc();
             }
         }
+    }
+
+    pub(super) fn warmed(&self, baselines: usize) {
+        self.warmed.inc_by(baselines as u64);
+    }
+
+    pub(super) fn not_warmed(&self) {
+        self.not_warmed.inc();
     }
 
     pub(super) fn lost(&self, commits: u64) {

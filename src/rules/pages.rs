@@ -1,53 +1,159 @@
-//! How often a sigma rule paged, what people said of it, and whether its budget is spent.
+//! How often a sigma rule paged, what people said of it, and how wide its bands are because of that.
 
 use std::collections::VecDeque;
 
 use crate::model::Timestamp;
-use crate::sigma::PageBudget;
+use crate::sigma::{PageBudget, Widening, coin_p_value};
 
 /// How far back an explanation counts, ms: 30 days.
 pub const EXPLAINED_MS: i64 = 30 * 86_400_000;
-/// Pages that are remembered of a rule.
-const REMEMBERED: usize = 200;
+/// Pages that are remembered one by one; of older ones only the sums stay.
+pub const REMEMBERED: usize = 1000;
+/// How much later than the page an alert that belongs to it may have begun to fire, ms: see [`super::budget`].
+pub const JOIN_MS: i64 = 600_000;
 
 /// A page that a rule caused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PageRecord {
-    /// ms.
+    /// When it went out, ms.
     pub t: Timestamp,
-    /// How far the value was from the centre, in σ, without sign.
+    /// Fingerprint of the labels of the series that paged.
+    pub series: u64,
+    /// How far the value was from the centre at its worst while the page lasted, in σ, without sign.
     pub zscore: f64,
     /// What a person said of it.
     pub useful: Option<bool>,
 }
 
-/// The pages of one rule, oldest first.
+/// Pages counted by what people said of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub pages: u64,
+    pub useful: u64,
+    pub useless: u64,
+}
+
+impl Tally {
+    fn add(&mut self, page: &PageRecord) {
+        self.pages += 1;
+        self.useful += u64::from(page.useful == Some(true));
+        self.useless += u64::from(page.useful == Some(false));
+    }
+
+    /// Pages of which nobody said anything.
+    pub fn unjudged(&self) -> u64 {
+        self.pages.saturating_sub(self.useful + self.useless)
+    }
+
+    /// The chance that a coin would do at least as well on the judged pages (exact binomial test, p₀ = ½); 1 when none was judged.
+    pub fn p_value(&self) -> f64 {
+        coin_p_value(self.useful, self.useful + self.useless)
+    }
+}
+
+/// The pages of one rule over all its series, oldest first.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PageHistory(VecDeque<PageRecord>);
+pub struct PageHistory {
+    pages: VecDeque<PageRecord>,
+    /// Those that are not remembered one by one any more.
+    older: Tally,
+    widening: Widening,
+}
 
 impl PageHistory {
-    /// Remembers a page.
-    pub fn push(&mut self, record: PageRecord) {
-        if self.0.len() >= REMEMBERED {
-            self.0.pop_front();
+    /// As it was stored.
+    pub(super) fn restored(pages: Vec<PageRecord>, older: Tally, widening: Widening) -> Self {
+        let mut history = Self { pages: VecDeque::new(), older, widening };
+        for page in pages {
+            history.remember(page);
         }
-        self.0.push_back(record);
+        history
     }
 
-    /// The pages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &PageRecord> {
-        self.0.iter()
+    fn remember(&mut self, record: PageRecord) {
+        if self.pages.len() >= REMEMBERED
+            && let Some(oldest) = self.pages.pop_front()
+        {
+            self.older.add(&oldest);
+        }
+        self.pages.push_back(record);
     }
 
-    /// Pages within `per_ms` before `now`, and how many of them were marked useful.
-    pub fn count(&self, now: Timestamp, per_ms: i64) -> (usize, usize) {
-        let within = || self.0.iter().filter(|p| now.saturating_sub(p.t) < per_ms);
-        (within().count(), within().filter(|p| p.useful == Some(true)).count())
+    /// A page went out: it is remembered, and the bands widen.
+    pub fn push(&mut self, record: PageRecord) {
+        self.widening.paged(record.t, record.zscore);
+        self.remember(record);
     }
 
-    /// Marks the newest page at or before `t`. Says whether there was one.
-    pub fn mark(&mut self, t: Timestamp, useful: bool) -> bool {
-        match self.0.iter_mut().rev().find(|p| p.t <= t) {
+    /// The page that went out at `page` lasts, and is `distance` σ away now. Only the last page says what is worse than it.
+    pub(super) fn goes_on(&mut self, page: Timestamp, distance: f64) {
+        if let Some(last) = self.pages.back_mut().filter(|p| p.t == page && distance > p.zscore) {
+            last.zscore = distance;
+            self.widening.worsened(distance);
+        }
+    }
+
+    /// The pages that are remembered, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &PageRecord> + ExactSizeIterator {
+        self.pages.iter()
+    }
+
+    /// The last page.
+    pub fn last(&self) -> Option<&PageRecord> {
+        self.pages.back()
+    }
+
+    pub(super) fn older(&self) -> Tally {
+        self.older
+    }
+
+    /// How wide the paging bands are.
+    pub fn widening(&self) -> &Widening {
+        &self.widening
+    }
+
+    /// Pages that count towards the budget at `now`.
+    pub fn used(&self, budget: PageBudget, now: Timestamp) -> usize {
+        self.within(now, budget.per.ms()).count()
+    }
+
+    fn within(&self, now: Timestamp, per_ms: i64) -> impl Iterator<Item = &PageRecord> {
+        // The clock may have been set back: a page of the future counts.
+        self.pages.iter().rev().take_while(move |p| now.saturating_sub(p.t) < per_ms)
+    }
+
+    /// Pages within `per_ms` before `now`.
+    pub fn tally(&self, now: Timestamp, per_ms: i64) -> Tally {
+        let mut tally = Tally::default();
+        self.within(now, per_ms).for_each(|p| tally.add(p));
+        tally
+    }
+
+    /// All pages that there ever were.
+    pub fn tally_all(&self) -> Tally {
+        let mut tally = self.older;
+        self.pages.iter().for_each(|p| tally.add(p));
+        tally
+    }
+
+    /// One sentence for people, of the last 30 days.
+    pub fn sentence(&self, now: Timestamp) -> String {
+        let t = self.tally(now, EXPLAINED_MS);
+        let times = if t.pages == 1 { "once".to_owned() } else { format!("{} times", t.pages) };
+        let unjudged = t.unjudged();
+        format!(
+            "This rule paged {times} in 30 days: {} useful, {} useless, {unjudged} not judged.",
+            t.useful, t.useless
+        )
+    }
+
+    /// Marks the page to which an alert of a series belongs that fired from `from` to `to` (ms): of its own series, or the page that
+    /// it joined. Says whether there was one.
+    pub fn mark(&mut self, series: u64, from: Timestamp, to: Timestamp, useful: bool) -> bool {
+        let near = |p: &PageRecord| p.t >= from.saturating_sub(JOIN_MS) && p.t <= to;
+        let own = self.pages.iter().rposition(|p| near(p) && p.t >= from && p.series == series);
+        let joined = || self.pages.iter().rposition(|p| near(p) && p.t <= from);
+        match own.or_else(joined).and_then(|i| self.pages.get_mut(i)) {
             Some(page) => {
                 page.useful = Some(useful);
                 true
@@ -55,36 +161,53 @@ impl PageHistory {
             None => false,
         }
     }
-
-    /// May a page of this distance still go out? A spent budget lets only what is worse than every page
-    /// that was counted.
-    pub fn allows(&self, budget: Option<PageBudget>, now: Timestamp, zscore: f64) -> bool {
-        let Some(budget) = budget else { return true };
-        let counted = || self.0.iter().filter(|p| now.saturating_sub(p.t) < budget.per.ms());
-        counted().count() < budget.pages as usize || counted().all(|p| p.zscore < zscore)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn page(t: Timestamp, series: u64) -> PageRecord {
+        PageRecord { t, series, zscore: 4.0, useful: None }
+    }
+
     #[test]
-    fn a_spent_budget_lets_only_the_worst_pass() {
-        let budget: Option<PageBudget> = "2 per 30d".parse().ok();
+    fn what_people_said_is_counted() {
         let mut history = PageHistory::default();
-        for (t, zscore, allowed) in
-            [(0, 4.0, true), (1_000, 3.0, true), (2_000, 3.5, false), (2_000, 9.0, true)]
-        {
-            assert_eq!(history.allows(budget, t, zscore), allowed, "{t} {zscore}");
-            if allowed {
-                history.push(PageRecord { t, zscore, useful: None });
-            }
+        for (t, series) in [(0, 1), (10 * JOIN_MS, 2), (20 * JOIN_MS, 1)] {
+            history.push(page(t, series));
         }
-        assert!(!history.allows(budget, 2_500, 8.0));
-        assert!(history.allows(budget, EXPLAINED_MS + 2_000, 3.0), "old pages do not count");
-        assert!(history.allows(None, 0, 3.0));
-        assert!(history.mark(1_500, true) && !history.mark(-1, true));
-        assert_eq!(history.count(2_000, EXPLAINED_MS), (3, 1));
+        // (series, alert from, to, found)
+        for (series, from, to, found) in [
+            (1, -5, 5, true),
+            (2, 10 * JOIN_MS, i64::MAX, true),
+            (7, 20 * JOIN_MS + 5, i64::MAX, true),
+            (7, 22 * JOIN_MS, i64::MAX, false),
+            (1, -9, -5, false),
+        ] {
+            assert_eq!(history.mark(series, from, to, series == 1), found, "{series} {from} {to}");
+        }
+        let said: Vec<_> = history.iter().map(|p| p.useful).collect();
+        assert_eq!(said, [Some(true), Some(false), Some(false)]);
+        // The last word counts.
+        assert!(history.mark(2, 10 * JOIN_MS, i64::MAX, true));
+        let tally = history.tally(20 * JOIN_MS, EXPLAINED_MS);
+        assert_eq!(tally, Tally { pages: 3, useful: 2, useless: 1 });
+        assert!(tally.unjudged() == 0 && (tally.p_value() - 0.5).abs() < 1e-9);
+        assert_eq!(
+            history.sentence(20 * JOIN_MS),
+            "This rule paged 3 times in 30 days: 2 useful, 1 useless, 0 not judged."
+        );
+        assert_eq!(history.tally(EXPLAINED_MS + 1, EXPLAINED_MS).pages, 2);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_loses_no_count() {
+        let mut history = PageHistory::default();
+        for i in 0..REMEMBERED as i64 + 5 {
+            history.push(PageRecord { useful: Some(i % 2 == 0), ..page(i, 1) });
+        }
+        assert_eq!(history.iter().len(), REMEMBERED);
+        assert_eq!(history.tally_all(), Tally { pages: 1005, useful: 503, useless: 502 });
     }
 }

@@ -1,27 +1,28 @@
 //! Sigma rules: a baseline for each series, recorded bands, and the highest firing band as an alert.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp, format_float, is_stale_nan};
-use crate::promql::{Value as QueryValue, VectorSample};
-use crate::sigma::{Action, Detector, Evaluation, Judgement, Phase, Record, SeriesState};
+use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp};
+use crate::promql::VectorSample;
+use crate::sigma::{Action, Detector, Evaluation, Judgement, Record, SeriesState};
 use crate::storage::Storage;
-use crate::template::Value;
 
-use super::alerting::{At, DUPLICATE};
-use super::alerts::{ActiveAlert, AlertBook};
+use super::alerting::At;
+use super::alerts::AlertBook;
+use super::budget::{DEFAULT_QUIET_MS, Grounds, Level, PagingBand, Policy, SeriesPages, Sight, Standing};
 use super::check;
-use super::context::Context;
-use super::expand::Data;
+use super::context::{Context, Judged, Paged};
 use super::file::{RuleSpec, SigmaSpec};
-use super::pages::{EXPLAINED_MS, PageHistory, PageRecord};
+use super::gate::Gate;
+use super::pages::PageHistory;
+use super::relearn::{self, History, Incidents, Span};
+use super::sigma_alert;
+use super::warm_start::Asking;
 
 /// The most series of a rule that has no `limit`.
 const MAX_SERIES: usize = 10_000;
 /// A series that was not seen for so long, or for its window if that is longer, is forgotten, ms.
 const FORGET_MS: i64 = 3_600_000;
-/// The most points that a baseline learns from history.
-const WARM_POINTS: i64 = 2_000;
 
 /// The series that sigma rules record, and what they say.
 const RECORDED: [(&str, &str); 5] = [
@@ -48,8 +49,15 @@ pub(super) fn describe_series(storage: &Storage) {
 pub struct SigmaState {
     pub series: HashMap<Labels, Series>,
     pub pages: PageHistory,
+    /// What people called incidents.
+    pub incidents: Incidents,
+    pub(super) asking: Asking,
+    /// The rule was changed by a reload.
+    pub gate: Option<Gate>,
     /// History was looked for.
     warmed: bool,
+    /// The expression was changed: what history says of the new one takes the place of what is known.
+    relearn: bool,
 }
 
 /// One series of a sigma rule.
@@ -59,22 +67,30 @@ pub struct Series {
     /// The last evaluation with a value, ms.
     pub seen: Timestamp,
     pub last: Option<Evaluation>,
-    /// It fires, but the budget of pages was spent.
-    demoted: bool,
+    pub pages: SeriesPages,
+    /// It began here, and nobody else was asked for its past.
+    pub(super) fresh: bool,
+}
+
+impl Series {
+    fn new(state: SeriesState, seen: Timestamp) -> Self {
+        Self { state, seen, last: None, pages: SeriesPages::default(), fresh: true }
+    }
 }
 
 impl SigmaState {
     /// A state with series that were stored.
     pub fn restored(
-        series: impl IntoIterator<Item = (Labels, SeriesState)>,
+        series: impl IntoIterator<Item = (Labels, SeriesState, SeriesPages)>,
         pages: PageHistory,
+        incidents: Incidents,
         now: Timestamp,
     ) -> Self {
         let series = series
             .into_iter()
-            .map(|(labels, state)| (labels, Series { state, seen: now, last: None, demoted: false }))
+            .map(|(labels, state, pages)| (labels, Series { pages, fresh: false, ..Series::new(state, now) }))
             .collect();
-        Self { series, pages, warmed: false }
+        Self { series, pages, incidents, ..Self::default() }
     }
 
     /// The rule was changed: baselines go on where the new detector can read them.
@@ -87,6 +103,12 @@ impl SigmaState {
             }
         }
         self.warmed = false;
+    }
+
+    /// The expression was changed, and what it means perhaps: history of the new one is looked for, and where there is enough of it,
+    /// it is learnt in the place of what is known.
+    pub fn expression_changed(&mut self) {
+        (self.warmed, self.relearn) = (false, true);
     }
 
     /// "This is the new normal", for one series or all: the centre moves to the last value. How many it were.
@@ -109,7 +131,7 @@ impl SigmaState {
 pub(super) struct Read {
     samples: Vec<VectorSample>,
     /// Learnt from stored samples, for a rule that knows nothing yet.
-    history: Vec<(Labels, Vec<(Timestamp, f64)>)>,
+    history: History,
 }
 
 /// Reads what the evaluation needs: everything that needs no lock. `cold`: the rule knows no series.
@@ -126,21 +148,12 @@ pub(super) fn read(
     if samples.len() > most {
         return Err(format!("exceeded limit of {most} with {} series", samples.len()));
     }
-    let mut history = Vec::new();
+    let mut history = History::new();
     if cold && !samples.is_empty() {
-        let window = spec.detector.config().baseline.window.ms();
-        let step = interval_ms.max(window / WARM_POINTS).max(1);
-        let end = at.read - step;
+        let (end, one) = (at.read, interval_ms.max(1));
         // What cannot be read is not learnt: the rule starts cold.
-        if let Ok(output) =
-            context.engine.range(context.source, &rule.expr, end - window / step * step, end, step)
-            && let QueryValue::Matrix(matrix) = output.value
-        {
-            for (labels, points) in matrix {
-                let points = points.iter().filter(|p| !is_stale_nan(p.v)).map(|p| (p.t, p.v)).collect();
-                history.push((labels.without(|n| n == METRIC_NAME), points));
-            }
-        }
+        history =
+            relearn::read(context, rule, Span::of(spec, end - one, one, samples.len())).unwrap_or_default();
     }
     Ok(Read { samples, history })
 }
@@ -148,7 +161,7 @@ pub(super) fn read(
 impl SigmaState {
     /// Does the next evaluation look for history?
     pub(super) fn is_cold(&self) -> bool {
-        !self.warmed && self.series.is_empty()
+        !self.warmed && (self.series.is_empty() || self.relearn)
     }
 }
 
@@ -170,63 +183,124 @@ pub(super) fn step(
         }
     }
     for (labels, points) in read.history {
-        if !points.is_empty() && !state.series.contains_key(&labels) {
-            let warm = detector.warm(points, &[]);
-            state.series.insert(labels, Series { state: warm, seen: at.ts, last: None, demoted: false });
+        let incidents = state.incidents.of(&labels);
+        match state.series.get_mut(&labels) {
+            _ if points.is_empty() => {}
+            None => {
+                let warm = detector.warm(points, &incidents);
+                state.series.insert(labels, Series::new(warm, at.ts));
+            }
+            Some(series) if state.relearn => {
+                let warm = detector.warm(points, &incidents);
+                if relearn::learnt(spec, &warm) >= u64::from(detector.config().baseline.min_samples) {
+                    detector.relearnt(&mut series.state, warm, at.read);
+                }
+            }
+            Some(_) => {}
         }
     }
     // The first evaluation with series is the one that looks for history.
-    state.warmed |= !read.samples.is_empty();
+    if !read.samples.is_empty() {
+        (state.warmed, state.relearn) = (true, false);
+    }
     let mut out = Vec::new();
     let mut wanted = Vec::new();
-    // While any page of the rule fires, further series join that page and cost no budget.
-    let mut paging = state.series.values().any(|s| {
-        !s.demoted
-            && s.state
-                .bands
-                .states()
-                .iter()
-                .enumerate()
-                .any(|(i, b)| matches!(b.phase, Phase::Firing { .. }) && band_pages(rule, spec, i))
-    });
+    let held = state.gate.as_ref().filter(|g| g.holds()).map(Gate::sentence);
+    let mut policy = policy(rule, spec);
+    if held.is_some() {
+        // What does not page costs no budget.
+        policy.bands.fill(None);
+    }
+    let mut level = Level::of(&policy, &state.pages, at.ts);
+    let mut paging = state.series.values().any(|s| s.pages.pages());
     for sample in read.samples {
         let labels = sample.labels.without(|n| n == METRIC_NAME);
-        let series = state.series.entry(labels.clone()).or_insert_with(|| Series {
-            state: detector.start(),
-            seen: at.ts,
-            last: None,
-            demoted: false,
-        });
+        let series =
+            state.series.entry(labels.clone()).or_insert_with(|| Series::new(detector.start(), at.ts));
         let evaluation = detector.evaluate(&mut series.state, at.read, sample.v);
         series.seen = at.ts;
         series.last = Some(evaluation);
-        if evaluation.bands.paged && evaluation.bands.top.is_some_and(|i| band_pages(rule, spec, i)) {
-            let zscore = evaluation.judgement.zscore.abs();
-            let allowed = paging || state.pages.allows(detector.config().page_budget, at.ts, zscore);
-            series.demoted = !allowed;
-            if allowed && !paging {
-                state.pages.push(PageRecord { t: at.ts, zscore, useful: None });
-                paging = true;
-            }
+        let paged = page(&policy, &mut state.pages, &mut level, &mut paging, detector, at, &labels, series);
+        if let Some(replay) = context.replay {
+            let (state, evaluation) = (&series.state, &evaluation);
+            replay.judged(&Judged { rule, spec, t: at.ts, series: &labels, state, evaluation, paged });
         }
-        record(rule, spec, &labels, &evaluation.judgement, &mut out);
-        wants(spec, labels, series, &evaluation, &mut wanted);
+        if context.replay.is_none_or(|r| r.is_read(rule)) {
+            record(rule, spec, &labels, &evaluation.judgement, &mut out);
+        }
+        sigma_alert::wants(spec, labels, series, &evaluation, &mut wanted);
     }
-    let forget = detector.config().baseline.window.ms().max(FORGET_MS);
-    state.series.retain(|labels, series| {
+    let forget = detector.config().baseline.window.ms().max(FORGET_MS).max(policy.quiet_ms);
+    let SigmaState { series, pages, .. } = state;
+    series.retain(|labels, series| {
         if present.contains(labels) {
             return true;
         }
         let evaluation = detector.absent(&mut series.state, at.read);
-        wants(spec, labels.clone(), series, &evaluation, &mut wanted);
+        let sight = Sight { now: at.ts, distance: f64::NAN, top: evaluation.bands.top, series: 0 };
+        series.pages.step(&policy, pages, level, paging, sight);
+        if let Some(replay) = context.replay {
+            let (state, evaluation, paged) = (&series.state, &evaluation, Paged::No);
+            replay.judged(&Judged { rule, spec, t: at.ts, series: labels, state, evaluation, paged });
+        }
+        sigma_alert::wants(spec, labels.clone(), series, &evaluation, &mut wanted);
         at.ts.saturating_sub(series.seen) < forget
     });
-    alerts(context, rule, spec, at, wanted, &state.pages, book)?;
+    sigma_alert::alerts(context, rule, spec, at, wanted, (pages, held.as_deref()), book)?;
     Ok(out)
 }
 
-/// The severity of a band is its own, or the rule's.
-fn band_pages(rule: &RuleSpec, spec: &SigmaSpec, band: usize) -> bool {
+/// Decides whether what fires is a page.
+#[expect(clippy::too_many_arguments, reason = "one step of a loop, with what the loop moves")]
+fn page(
+    policy: &Policy,
+    rule: &mut PageHistory,
+    level: &mut Level,
+    paging: &mut bool,
+    detector: &Detector,
+    at: At,
+    labels: &Labels,
+    series: &mut Series,
+) -> Paged {
+    let Some(Evaluation { judgement, bands }) = series.last else { return Paged::No };
+    let distance = if judgement.ready { detector.distance(&judgement) } else { f64::NAN };
+    // The fingerprint is wanted only of what fires.
+    let id = bands.top.map_or(0, |_| labels.fingerprint().0);
+    let sight = Sight { now: at.ts, distance, top: bands.top, series: id };
+    let before = series.pages.standing();
+    if series.pages.step(policy, rule, *level, *paging, sight) {
+        *paging = true;
+        // What was paged for, and how wide the bands are, may have changed.
+        *level = Level::of(policy, rule, at.ts);
+    }
+    match (before, series.pages.standing()) {
+        (Standing::Paged { .. }, _) | (_, Standing::Calm) => Paged::No,
+        (_, Standing::Paged { grounds: Grounds::Joined, .. }) => Paged::Joined,
+        (_, Standing::Paged { .. }) => Paged::Sent,
+        (Standing::Held { .. }, _) => Paged::No,
+        (Standing::Calm, Standing::Held { .. }) => Paged::HeldBack,
+    }
+}
+
+/// What the rule says of its pages.
+pub(super) fn policy(rule: &RuleSpec, spec: &SigmaSpec) -> Policy {
+    let config = spec.detector.config();
+    let bands = config.bands.iter().enumerate();
+    Policy {
+        budget: config.page_budget,
+        quiet_ms: config
+            .page_quiet
+            .map_or(if config.page_budget.is_some() { DEFAULT_QUIET_MS } else { 0 }, |d| d.ms()),
+        bands: bands
+            .map(|(i, b)| {
+                band_pages(rule, spec, i).then_some(PagingBand { sigma: b.sigma, for_ms: b.for_.ms() })
+            })
+            .collect(),
+    }
+}
+
+/// Does an alert of this band page? The severity of a band is its own, or the rule's.
+pub fn band_pages(rule: &RuleSpec, spec: &SigmaSpec, band: usize) -> bool {
     let own = spec.bands.get(band).filter(|l| l.get("severity").is_some());
     let alerts = spec.detector.band(band).is_some_and(|b| b.action == Action::Alert);
     alerts && check::pages(own.unwrap_or(&rule.labels))
@@ -253,161 +327,4 @@ fn record(rule: &RuleSpec, spec: &SigmaSpec, labels: &Labels, j: &Judgement, out
         builder.set(METRIC_NAME, name);
         out.push((builder.build(), *value));
     }
-}
-
-/// A band that is to be an alert.
-struct Wanted {
-    series: Labels,
-    band: usize,
-    judgement: Judgement,
-    active_at: Timestamp,
-    /// `None` while it is pending.
-    fired_at: Option<Timestamp>,
-    demoted: bool,
-    known: bool,
-}
-
-/// The highest firing band of a series, and the pending ones above it.
-fn wants(
-    spec: &SigmaSpec,
-    labels: Labels,
-    series: &Series,
-    evaluation: &Evaluation,
-    wanted: &mut Vec<Wanted>,
-) {
-    let bands = &spec.detector.config().bands;
-    let top = evaluation.bands.top;
-    for (i, state) in series.state.bands.states().iter().enumerate() {
-        if bands[i].action != Action::Alert || top.is_some_and(|t| i < t) {
-            continue;
-        }
-        let (active_at, fired_at) = match state.phase {
-            Phase::Firing { active, since, .. } => (active, Some(since)),
-            Phase::Pending { since } => (since, None),
-            Phase::Inactive => continue,
-        };
-        // A series without a value now keeps the numbers of its last one.
-        let known = evaluation.judgement.value.is_finite();
-        let judgement = if known {
-            evaluation.judgement
-        } else {
-            series.last.map_or(evaluation.judgement, |e| e.judgement)
-        };
-        wanted.push(Wanted {
-            series: labels.clone(),
-            band: i,
-            judgement,
-            active_at,
-            fired_at,
-            demoted: series.demoted,
-            known,
-        });
-    }
-}
-
-/// Makes the rule's alerts what is wanted.
-fn alerts(
-    context: &Context<'_>,
-    rule: &RuleSpec,
-    spec: &SigmaSpec,
-    at: At,
-    wanted: Vec<Wanted>,
-    pages: &PageHistory,
-    book: &mut AlertBook,
-) -> Result<(), String> {
-    let mut holding = BTreeSet::new();
-    for want in wanted {
-        let (labels, annotations) = describe(context, rule, spec, at, &want, pages);
-        if !holding.insert(labels.clone()) {
-            return Err(DUPLICATE.to_owned());
-        }
-        if let Some(alert) = book.get_active(&labels) {
-            if want.known {
-                alert.value = want.judgement.value;
-                alert.annotations = annotations;
-            }
-        } else {
-            book.insert(ActiveAlert::pending(
-                labels.clone(),
-                annotations,
-                want.judgement.value,
-                want.active_at,
-            ));
-        }
-        if let (Some(alert), Some(fired_at)) = (book.get_active(&labels), want.fired_at)
-            && alert.fired_at.is_none()
-        {
-            alert.fire(fired_at);
-        }
-    }
-    book.settle(at.ts, |alert| holding.contains(&alert.labels));
-    Ok(())
-}
-
-/// Labels and annotations of a band's alert.
-fn describe(
-    context: &Context<'_>,
-    rule: &RuleSpec,
-    spec: &SigmaSpec,
-    at: At,
-    want: &Wanted,
-    pages: &PageHistory,
-) -> (Labels, Labels) {
-    let j = &want.judgement;
-    let band = format_float(spec.detector.band(want.band).map_or(f64::NAN, |b| b.sigma));
-    let (firings, useful) = pages.count(at.ts, EXPLAINED_MS);
-    let more = [
-        ("$center", "Center", Value::Float(j.center)),
-        ("$stddev", "Stddev", Value::Float(j.stddev)),
-        ("$zscore", "Zscore", Value::Float(j.zscore)),
-        ("$band", "Band", Value::from(band.as_str())),
-        ("$samples", "Samples", Value::Uint(j.samples)),
-        ("$firings", "Firings", Value::Uint(firings as u64)),
-        ("$useful", "Useful", Value::Uint(useful as u64)),
-    ];
-    let data = Data::new(context, &want.series, j.value, &more);
-    let mut labels = want.series.to_builder();
-    for (name, template) in &spec.templates.labels {
-        labels.set(name, &data.expand(context, &rule.name, template, at.ts, at.read));
-    }
-    if let Some(own) = spec.bands.get(want.band) {
-        for (name, value) in own.iter() {
-            labels.set(name, value);
-        }
-    }
-    labels.set("band", &band).set("alertname", &rule.name);
-    let mut annotations = Labels::empty().to_builder();
-    annotations.set("explanation", &explanation(j, &band, firings, useful));
-    if want.demoted {
-        labels.set("severity", DEMOTED);
-        let budget = spec.detector.config().page_budget;
-        let budget = budget.map_or_else(String::new, |b| format!("{} per {}", b.pages, b.per));
-        annotations.set("page_budget", &format!("spent ({budget}): this would have been a page"));
-    }
-    for (name, template) in &spec.templates.annotations {
-        annotations.set(name, &data.expand(context, &rule.name, template, at.ts, at.read));
-    }
-    (labels.build(), annotations.build())
-}
-
-/// The severity of a page that the budget does not allow.
-const DEMOTED: &str = "ticket";
-
-/// Why the alert is there, in one sentence of numbers.
-fn explanation(j: &Judgement, band: &str, firings: usize, useful: usize) -> String {
-    let four = |v: f64| {
-        // Four digits are what a person reads.
-        let magnitude = if v == 0.0 { 0 } else { v.abs().log10().floor().clamp(-300.0, 300.0) as i32 };
-        let digits = (3 - magnitude).clamp(0, 12).unsigned_abs() as usize;
-        let text = format!("{v:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-    };
-    format!(
-        "value {} is {}σ from its normal {} (σ {}, learnt from {} samples); band {band}σ. Pages of this rule in 30 days: {firings}, marked useful: {useful}.",
-        four(j.value),
-        four(j.zscore),
-        four(j.center),
-        four(j.stddev),
-        j.samples,
-    )
 }

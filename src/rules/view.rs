@@ -6,8 +6,12 @@ use crate::model::{Labels, Timestamp, format_float};
 use crate::template::Time;
 
 use super::alerts::{ActiveAlert, AlertState};
-use super::file::RuleKind;
+use super::budget::Level;
+use super::file::{RuleKind, RuleSpec, SigmaSpec};
+use super::gate::{Gate, GateState};
 use super::group::{Group, Health, Rule};
+use super::pages::{EXPLAINED_MS, PageHistory, Tally};
+use super::sigma_rule::policy;
 
 /// A group of `/api/v1/rules`.
 #[derive(Debug, Clone, Serialize)]
@@ -50,6 +54,15 @@ pub struct RuleView {
     /// Only of sigma rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Vec<SeriesView>>,
+    /// Only of sigma rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordView>,
+    /// Only of sigma rules with a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_budget: Option<BudgetView>,
+    /// Only of sigma rules that a reload changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateView>,
     pub health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -83,6 +96,90 @@ pub struct BandView {
     #[serde(rename = "for")]
     pub hold: f64,
     pub labels: Labels,
+}
+
+/// What a sigma rule's pages were worth.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordView {
+    /// One sentence.
+    pub text: String,
+    pub last_30d: TallyView,
+    /// Since the rule is known.
+    pub all: TallyView,
+    pub last_page_at: Option<String>,
+}
+
+/// Pages by what people said of them.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TallyView {
+    pub pages: u64,
+    pub useful: u64,
+    pub useless: u64,
+    pub unjudged: u64,
+    /// The chance that a coin does as well on the judged pages.
+    pub coin_p_value: f64,
+    /// That chance is below 5 %.
+    pub better_than_coin: bool,
+}
+
+impl From<Tally> for TallyView {
+    fn from(t: Tally) -> Self {
+        let p = t.p_value();
+        Self {
+            pages: t.pages,
+            useful: t.useful,
+            useless: t.useless,
+            unjudged: t.unjudged(),
+            coin_p_value: p,
+            better_than_coin: p < 0.05,
+        }
+    }
+}
+
+/// How a sigma rule stands with its budget of pages.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetView {
+    pub pages: u32,
+    /// s.
+    pub per: f64,
+    pub used: usize,
+    /// `open`, `widened` or `spent`.
+    pub state: &'static str,
+    /// The paging bands are wider by this.
+    pub factor: f64,
+    /// From which distance on the lowest paging band pages, σ; `null` when no band pages.
+    pub pages_from: Option<f64>,
+}
+
+/// What the replay of a changed rule found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateView {
+    /// `replaying`, `kept`, `over` or `unknown`.
+    pub state: GateState,
+    /// What pages is a ticket for now.
+    pub holds: bool,
+    /// Days of history that were replayed.
+    pub days: Option<f64>,
+    /// Pages in 30 days that the bands ask for.
+    pub pages_per_month: Option<f64>,
+    pub budget: Option<String>,
+}
+
+impl From<&Gate> for GateView {
+    fn from(gate: &Gate) -> Self {
+        let finding = gate.finding.as_ref();
+        Self {
+            state: gate.state,
+            holds: gate.holds(),
+            days: finding.map(|f| f.days),
+            pages_per_month: finding.map(|f| f.pages_per_month),
+            budget: finding.and_then(|f| f.budget.clone()),
+        }
+    }
 }
 
 /// A series of a sigma rule. Numbers that are not known yet are `null`.
@@ -165,7 +262,7 @@ fn alert(alert: &ActiveAlert) -> AlertView {
 }
 
 /// The groups with the rules that pass; a group of which no rule passes is left out, unless all is asked for.
-pub(super) fn groups<'a>(groups: impl Iterator<Item = &'a Group>, filter: &RuleFilter) -> Vec<GroupView> {
+pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>, filter: &RuleFilter) -> Vec<GroupView> {
     let asks = filter.kind.is_some() || !filter.rule_names.is_empty();
     let views = groups.filter(|g| filter.group(g)).map(|group| {
         let times = group.times();
@@ -203,6 +300,9 @@ fn rule(rule: &Rule, filter: &RuleFilter) -> RuleView {
             .then(|| state.book.active().into_iter().map(alert).collect()),
         bands: None,
         series: None,
+        record: None,
+        page_budget: None,
+        gate: None,
         health,
         last_error,
         evaluation_time: state.duration_s,
@@ -226,9 +326,40 @@ fn rule(rule: &Rule, filter: &RuleFilter) -> RuleView {
             });
             view.bands = Some(bands.collect());
             view.series = Some(series(&state.sigma));
+            let now = state.evaluated_at.unwrap_or_default();
+            view.record = Some(record(&state.sigma.pages, now));
+            view.gate = state.sigma.gate.as_ref().map(GateView::from);
+            view.page_budget = budget(spec, s, &state.sigma.pages, now);
         }
     }
     view
+}
+
+fn record(pages: &PageHistory, now: Timestamp) -> RecordView {
+    RecordView {
+        text: pages.sentence(now),
+        last_30d: pages.tally(now, EXPLAINED_MS).into(),
+        all: pages.tally_all().into(),
+        last_page_at: pages.last().map(|p| time(Some(p.t))),
+    }
+}
+
+fn budget(rule: &RuleSpec, spec: &SigmaSpec, pages: &PageHistory, now: Timestamp) -> Option<BudgetView> {
+    let policy = policy(rule, spec);
+    let budget = policy.budget?;
+    let level = Level::of(&policy, pages, now);
+    Some(BudgetView {
+        pages: budget.pages,
+        per: budget.per.as_secs_f64(),
+        used: pages.used(budget, now),
+        state: match level {
+            Level { spent: true, .. } => "spent",
+            Level { factor, .. } if factor >= 1.05 => "widened",
+            _ => "open",
+        },
+        factor: level.factor,
+        pages_from: Some(level.from(policy.lowest())).filter(|v| v.is_finite()),
+    })
 }
 
 /// The most series of one rule that a page shows.

@@ -46,14 +46,15 @@ impl FileSdConfig {
         Ok(())
     }
 
-    pub(super) fn refresh_interval(&self) -> Duration {
+    /// How often files are read.
+    pub fn refresh_interval(&self) -> Duration {
         self.refresh_interval.filter(|d| !d.is_zero()).unwrap_or(Duration::from_secs(300))
     }
 }
 
 /// What the files of one job said last.
 #[derive(Debug)]
-pub(super) struct FileDiscovery {
+pub struct FileDiscovery {
     configs: Vec<FileSdConfig>,
     base_dir: PathBuf,
     files: BTreeMap<PathBuf, Known>,
@@ -66,6 +67,7 @@ struct Known {
 }
 
 impl FileDiscovery {
+    /// Nothing is read yet. Paths are relative to `base_dir`.
     pub fn new(configs: &[FileSdConfig], base_dir: &Path) -> Self {
         Self { configs: configs.to_vec(), base_dir: base_dir.to_owned(), files: BTreeMap::new() }
     }

@@ -14,7 +14,7 @@ mod target_group;
 mod view;
 
 pub use config::{ConfigError, GlobalDefaults, ScrapeConfig, ScrapeJob};
-pub use file_sd::read as read_targets;
+pub use file_sd::{FileDiscovery, FileSdConfig, read as read_targets};
 pub use ingest::{Counts, Ingest, PageReader};
 pub use manager::{Manager, ScrapeError};
 pub use metrics::ScrapeMetrics;

@@ -32,7 +32,7 @@ impl BandsPlan {
     }
 
     /// Distance in σ on the side that counts; 0 below `min_deviation`.
-    fn distance(&self, j: &Judgement) -> f64 {
+    pub fn distance(&self, j: &Judgement) -> f64 {
         let signed = match self.direction {
             Direction::Above => j.zscore,
             Direction::Below => -j.zscore,
@@ -107,7 +107,8 @@ impl Bands {
         })
     }
 
-    fn freezes(&self, plan: &BandsPlan) -> Option<Timestamp> {
+    /// Since when a band that freezes the baseline was crossed, if one fires.
+    pub(super) fn freezes(&self, plan: &BandsPlan) -> Option<Timestamp> {
         let from = plan.freezing?;
         (from..self.states.len()).filter(|&i| plan.bands[i].action == Action::Alert).find_map(|i| match self
             .states[i]

@@ -32,6 +32,10 @@ pub struct Config {
     /// Pages that this rule may cost, over all its series. Default: none, which means no limit.
     #[serde(default)]
     pub page_budget: Option<PageBudget>,
+    /// After a page of a series, no further one of that series for so long, unless it is worse. Default: 12h with a
+    /// `page_budget`, 0 without.
+    #[serde(default)]
+    pub page_quiet: Option<Duration>,
     /// Which series about the band are stored and exposed. Default `zscore`.
     #[serde(default)]
     pub record: Record,
@@ -169,10 +173,13 @@ impl FromStr for Judge {
     }
 }
 
+/// Nobody counts more pages than these.
+const MAX_PAGES: u32 = 1000;
+
 /// `page_budget: 2 per 30d`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PageBudget {
-    /// Pages, at least 1.
+    /// Pages, 1 to 1000.
     pub pages: u32,
     /// In this much time, at least 1h.
     pub per: Duration,
@@ -187,7 +194,7 @@ impl FromStr for PageBudget {
         let (pages, per) = text.split_once(" per ").ok_or_else(wrong)?;
         let pages: u32 = pages.trim().parse().map_err(|_| wrong())?;
         let per: Duration = per.trim().parse().map_err(|_| wrong())?;
-        if pages == 0 || per.ms() < 3_600_000 { Err(wrong()) } else { Ok(Self { pages, per }) }
+        if !(1..=MAX_PAGES).contains(&pages) || per.ms() < 3_600_000 { Err(wrong()) } else { Ok(Self { pages, per }) }
     }
 }
 

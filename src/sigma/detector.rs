@@ -88,24 +88,49 @@ impl Detector {
         Evaluation { judgement, bands }
     }
 
+    /// Moves bands by a judgement that was made before: what would these bands have done? Nothing is widened.
+    pub fn rejudge(&self, bands: &mut Bands, now: Timestamp, judgement: &Judgement) -> BandsChange {
+        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY)
+    }
+
+    /// Distance from the centre in σ on the side that counts: 0 on the other side and below `min_deviation`.
+    pub fn distance(&self, judgement: &Judgement) -> f64 {
+        self.bands.distance(judgement)
+    }
+
     /// The expression had no value for this series: as a sample that is no number.
     pub fn absent(&self, state: &mut SeriesState, now: Timestamp) -> Evaluation {
         self.evaluate(state, now, f64::NAN)
     }
 
-    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out.
+    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out. Bands move
+    /// meanwhile, so that an event of the past freezes the baseline as it did then; afterwards they are as new.
     pub fn warm(
         &self,
         history: impl IntoIterator<Item = (Timestamp, f64)>,
         incidents: &[(Timestamp, Timestamp)],
     ) -> SeriesState {
         let mut state = self.start();
+        let mut last = None;
         for (t, x) in history {
             if !incidents.iter().any(|(from, to)| (*from..=*to).contains(&t)) {
-                state.baseline.observe(&self.plan, t, x);
+                self.evaluate(&mut state, t, x);
+                last = Some(t);
             }
         }
+        if let (Some(t), Some(_)) = (last, state.bands.freezes(&self.bands)) {
+            state.baseline.thaw(t);
+        }
+        state.bands = Bands::new(&self.bands);
         state
+    }
+
+    /// A baseline that was learnt anew takes the place of that of `state`; the bands go on, and if they freeze it, it is frozen.
+    pub fn relearnt(&self, state: &mut SeriesState, warm: SeriesState, now: Timestamp) {
+        state.baseline = warm.baseline;
+        if let Some(since) = state.bands.freezes(&self.bands) {
+            state.baseline.freeze(&self.plan, now, since);
+        }
     }
 
     /// "This is the new normal": the centre moves to `level` at once, bands clear.

@@ -40,7 +40,7 @@ impl Widening {
         1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / HALF_LIFE_MS).exp()
     }
 
-    /// Distance in σ that passes whatever the factor: that of the last page.
+    /// Distance in σ beyond which everything passes, whatever the factor: that of the last page; infinite before the first one.
     pub fn passes_from(&self) -> f64 {
         self.worst
     }
@@ -50,6 +50,13 @@ impl Widening {
         self.factor = (self.factor(now) * A_PAGE).min(WIDEST);
         self.since = now;
         self.worst = if distance.is_finite() { distance } else { f64::INFINITY };
+    }
+
+    /// What was last paged for goes on, and is `distance` σ away now.
+    pub fn worsened(&mut self, distance: f64) {
+        if self.worst.is_finite() && distance.is_finite() {
+            self.worst = self.worst.max(distance);
+        }
     }
 
     /// Bytes to store.

@@ -17,7 +17,7 @@ mod print;
 mod time;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::{Labels, Timestamp};
@@ -134,6 +134,37 @@ impl TemplateSet {
     /// Is there a template of this name?
     pub fn contains(&self, name: &str) -> bool {
         self.definitions.contains_key(name)
+    }
+
+    /// The first name that a template calls, itself or by those it calls, and that nobody defines.
+    pub fn undefined<'a>(&'a self, template: &'a Template) -> Option<&'a str> {
+        let mut seen: HashSet<&str> = HashSet::new();
+        let mut waiting = vec![&template.main];
+        while let Some(definition) = waiting.pop() {
+            let mut called = Vec::new();
+            calls(&definition.nodes, &mut called);
+            for name in called.into_iter().filter(|name| seen.insert(name)) {
+                match template.definitions.get(name).or_else(|| self.definitions.get(name)) {
+                    Some(definition) => waiting.push(definition),
+                    None => return Some(name),
+                }
+            }
+        }
+        None
+    }
+}
+
+/// The names of the templates that nodes call; they are nested as deep as the parser allows.
+fn calls<'a>(nodes: &'a [Node], out: &mut Vec<&'a str>) {
+    for node in nodes {
+        match node {
+            Node::Template { name, .. } => out.push(name),
+            Node::If(b) | Node::With(b) | Node::Range(b) => {
+                calls(&b.body, out);
+                calls(&b.otherwise, out);
+            }
+            Node::Text(_) | Node::Action(_) | Node::Break | Node::Continue => {}
+        }
     }
 }
 

@@ -23,8 +23,9 @@ pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> 
         _ => return method_not_allowed("GET, HEAD, POST"),
     };
     let incidents = Arc::clone(&state.parts.incidents);
+    let from = asked.origin();
     let result = tokio::task::spawn_blocking(move || match act {
-        true => incidents.acknowledge_by_token(&token),
+        true => incidents.acknowledge_by_token(&token, &from),
         false => incidents.read_token(&token),
     })
     .await
@@ -46,6 +47,8 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
         h.raw("<p>Severity: <b>").text(&incident.severity).raw("</b></p>");
     }
     h.raw("<p>Since ").time(incident.started_at).raw(", ").count(incident.alerts.len(), "alert").raw(".</p>");
+    h.raw("<p class=\"hint\">Paged: ").text(&view.person).raw(", step ").text(&view.step.to_string());
+    h.raw(" of loop ").text(&view.round.to_string()).raw(".</p>");
     for alert in incident.alerts.iter().take(10) {
         h.raw("<p>").text(
             alert

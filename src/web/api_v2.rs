@@ -40,7 +40,7 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> (
         (["status"], Method::GET) => status(state, &pager),
         (["receivers"], Method::GET) => Ok(receivers(&pager)),
         (["alerts"], Method::GET) => alerts(asked, &pager).await,
-        (["alerts"], Method::POST) => post_alerts(state, asked, &pager),
+        (["alerts"], Method::POST) => post_alerts(state, asked, &pager).await,
         (["alerts", "groups"], Method::GET) => groups(asked, &pager).await,
         (["silences"], Method::GET) => silences(state, asked, &pager).await,
         (["silences"], Method::POST) => post_silence(state, asked, &pager).await,
@@ -92,9 +92,7 @@ fn time(t: Timestamp) -> String {
 
 fn status(state: &State, pager: &PagerHandle) -> Outcome {
     let original = match pager.config() {
-        Some(config) => {
-            std::fs::read_to_string(&config.path).map(|t| (state.parts.redact)(&t)).unwrap_or_default()
-        }
+        Some(config) => config.shown.clone(),
         None => String::new(),
     };
     Ok(json(
@@ -189,6 +187,9 @@ async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
     Ok(json(StatusCode::OK, &groups))
 }
 
+/// How long the sender of alerts waits until they are in the ledger.
+const TAKING_ALERTS: std::time::Duration = std::time::Duration::from_secs(8);
+
 /// An alert as it is posted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,7 +203,7 @@ struct PostedAlert {
     generator_url: String,
 }
 
-fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
+async fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
     let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
         .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
     let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
@@ -215,8 +216,14 @@ fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
         }
     }
     // The good ones of a list count also when others are refused.
-    if !good.is_empty() && !pager.alerts(good) {
-        return Err(error(StatusCode::SERVICE_UNAVAILABLE, "the queue of alerts is full: try again"));
+    if !good.is_empty() {
+        // Who hears that they were taken may forget them.
+        match tokio::time::timeout(TAKING_ALERTS, pager.keep_alerts(good)).await {
+            Ok(kept) => kept?,
+            Err(_) => {
+                return Err(error(StatusCode::SERVICE_UNAVAILABLE, "too many alerts wait: try again"));
+            }
+        }
     }
     match reasons.as_slice() {
         [] => Ok(json_body(StatusCode::OK, Vec::new())),

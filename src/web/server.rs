@@ -1,5 +1,6 @@
 //! From a request to an answer: authentication, the table of routes, what every answer has in common.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,12 +15,15 @@ use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
 use super::state::{Options, Parts, State};
-use super::{ack, api, api_v2, guard, pages};
+use super::{ack, api, api_v2, callbacks, guard, judge, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
 
 /// Bodies up to this size are compressed right away, larger ones off the event loop.
 const COMPRESS_INLINE: usize = 32 * 1024;
+
+/// Characters that are kept of what a proxy says.
+const MAX_FORWARDED: usize = 100;
 
 /// The web room as the listener's handler.
 pub struct Web {
@@ -36,6 +40,8 @@ pub(super) struct Asked {
     pub body: Bytes,
     /// Who authenticated, if anybody had to.
     pub user: Option<String>,
+    /// Where the connection comes from.
+    pub peer: SocketAddr,
 }
 
 impl Asked {
@@ -50,6 +56,22 @@ impl Asked {
     pub fn reads(&self) -> bool {
         matches!(self.head.method, Method::GET | Method::HEAD)
     }
+
+    /// Where it comes from, for a history: the address of the connection, and whom a proxy says that it speaks for.
+    pub fn origin(&self) -> String {
+        let address = self.peer.ip().to_canonical().to_string();
+        let named =
+            self.head.headers.get("x-forwarded-for").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let named: String = named
+            .chars()
+            .filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':' | ',' | ' '))
+            .take(MAX_FORWARDED)
+            .collect();
+        match named.trim() {
+            "" => address,
+            named => format!("{address}, for {named}"),
+        }
+    }
 }
 
 impl Web {
@@ -63,7 +85,7 @@ impl Web {
         self.state.set_external_labels(labels);
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> (&'static str, Answer) {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> (&'static str, Answer) {
         let state = &self.state;
         let (head, incoming) = request.into_parts();
         let path = head.uri.path();
@@ -84,7 +106,9 @@ impl Web {
         let mut params = Params::default();
         let mut bytes = Bytes::new();
         if head.method == Method::POST || head.method == Method::PUT {
-            let limited = Limited::new(incoming, state.options.max_body_bytes).collect();
+            // Who has proved nothing yet is not listened to for long.
+            let most = if callbacks::is_one(&path) { callbacks::MAX_BODY } else { usize::MAX };
+            let limited = Limited::new(incoming, state.options.max_body_bytes.min(most)).collect();
             bytes = match tokio::time::timeout(state.options.body_timeout, limited).await {
                 Ok(Ok(collected)) => collected.to_bytes(),
                 Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
@@ -104,7 +128,7 @@ impl Web {
             }
         }
         params.extend(Params::parse(head.uri.query().unwrap_or_default().as_bytes()));
-        let asked = Asked { path, params, body: bytes, user, head };
+        let asked = Asked { path, params, body: bytes, user, peer, head };
         route(state, asked).await
     }
 }
@@ -113,7 +137,7 @@ impl Handler for Web {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<Full<Bytes>> {
         let gzip = accepts_gzip(request.headers());
         let head_only = request.method() == Method::HEAD;
-        let (handler, mut answer) = self.answer(request).await;
+        let (handler, mut answer) = self.answer(request, peer.addr).await;
         if answer.status.is_server_error() {
             tracing::warn!(handler, status = answer.status.as_u16(), peer = %peer.addr, "request failed");
         }
@@ -132,9 +156,11 @@ impl Handler for Web {
 
 /// Whether a path answers without authentication. A signed link is its own proof, and whoever is woken at night
 /// has no password at hand; the style sheet of its page tells nothing. A kubelet or systemd that probes has no
-/// password either, and learns nothing but that this runs.
+/// password either, and learns nothing but that this runs. A callback is signed.
 fn open_to_all(path: &str) -> bool {
-    path.starts_with("/ack/") || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
+    ["/ack/", "/judge/"].iter().any(|link| path.starts_with(link))
+        || callbacks::is_one(path)
+        || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
 }
 
 fn finish(state: &State, answer: Answer, head_only: bool) -> Response<Full<Bytes>> {
@@ -163,6 +189,7 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
         ["-", "healthy"] if asked.reads() => ("/-/healthy", text(StatusCode::OK, "sideband is healthy.\n")),
         ["-", "ready"] if asked.reads() => ("/-/ready", ready(state)),
         ["-", action @ ("reload" | "quit")] => ("/-/lifecycle", lifecycle(state, &asked, action).await),
+        _ if callbacks::is_one(&path) => ("/api/v1/callbacks", callbacks::answer(state, &asked).await),
         ["api", "v1", rest @ ..] => {
             let rest: Vec<String> = rest.iter().map(|s| decode(s.as_bytes(), false)).collect();
             api::route(state, asked, rest).await
@@ -173,6 +200,7 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
             api_v2::route(state, &asked, &rest).await
         }
         ["ack", token] => ("/ack", ack::answer(state, &asked, decode(token.as_bytes(), false)).await),
+        ["judge", token] => ("/judge", judge::answer(state, &asked, decode(token.as_bytes(), false)).await),
         ["metrics" | "federate"] | ["-", "healthy" | "ready"] => ("other", method_not_allowed("GET, HEAD")),
         _ => pages::route(state, &asked).await,
     }

@@ -31,8 +31,6 @@ pub struct Parts {
     pub incidents: Arc<dyn Incidents>,
     /// The pager, while paging is configured.
     pub pager: Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>,
-    /// A configuration's text without its secrets.
-    pub redact: fn(&str) -> String,
     pub lifecycle: Arc<dyn Lifecycle>,
 }
 

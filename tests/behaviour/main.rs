@@ -13,6 +13,8 @@ mod ledger;
 mod net;
 mod paging;
 mod promql;
+mod remote;
+mod replay;
 mod rules;
 mod scrape;
 mod shipped;

@@ -1,10 +1,16 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
+mod callbacks;
+mod drill;
 mod escalation;
 mod groups;
 mod load;
+mod links;
+mod mail;
 mod model;
 mod pager;
+mod receivers;
 mod schedules;
 mod storms;
+mod templates;
 mod world;

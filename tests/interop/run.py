@@ -4,6 +4,8 @@
 """
 
 import argparse
+import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -137,16 +139,8 @@ receivers:
 
 def alertmanager_and_sideband_send_the_same_webhook(stage):
     theirs, ours = Inbox(), Inbox()
-    port = free_port()
-    config = stage.file("alertmanager.yml", ROUTE.format(url=f"http://{theirs.address}/hook"))
-    stage.start("alertmanager", [
-        "prometheus-alertmanager", f"--config.file={config}", f"--storage.path={stage.dir / 'am'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--web.external-url=http://alerts.invalid"])
-    alertmanager = f"http://127.0.0.1:{port}"
-    wait("Alertmanager is ready", lambda: request(alertmanager + "/-/ready")[0] == 200, 30)
-    stage.file("sideband/paging.yml", ROUTE.format(url=f"http://{ours.address}/hook"))
-    sideband = stage.sideband("scrape_configs: []\npaging_file: paging.yml\nhost: {enabled: false}\n",
-                              flags=["--web.external-url=http://alerts.invalid"])
+    alertmanager = run_alertmanager(stage, ROUTE.format(url=f"http://{theirs.address}/hook"))
+    sideband = paging_sideband(stage, ours, flags=["--web.external-url=http://alerts.invalid"])
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     alerts = [{"labels": {"alertname": "Slow", "severity": "page", "path": path},
                "annotations": {"summary": f"{path} is slow", "runbook_url": "https://r.invalid"},
@@ -177,6 +171,230 @@ def alertmanager_and_sideband_send_the_same_webhook(stage):
     for alert in alerts:
         alert["endsAt"] = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     same(*bodies("resolved"), "body")
+
+
+def run_alertmanager(stage, config, name="alertmanager"):
+    port = free_port()
+    path = stage.file(f"{name}.yml", config)
+    stage.start(name, [
+        "prometheus-alertmanager", f"--config.file={path}", f"--storage.path={stage.dir / name}",
+        f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--web.external-url=http://alerts.invalid"])
+    url = f"http://127.0.0.1:{port}"
+    wait("Alertmanager is ready", lambda: request(url + "/-/ready")[0] == 200, 30)
+    return url
+
+
+def amtool(url, *args, code=0):
+    """The output of amtool against a server."""
+    command = ["amtool", *([f"--alertmanager.url={url}"] if url else []), "--no-version-check", *args]
+    # It reads a list of silences from a pipe, if there is one.
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    expect(result.returncode == code, f"{' '.join(args)}: {result.returncode} {result.stdout}{result.stderr}")
+    return result.stdout
+
+
+def paging_sideband(stage, inbox, name="sideband", **options):
+    stage.file(f"{name}/paging.yml", ROUTE.format(url=f"http://{inbox.address}/hook"))
+    return stage.sideband("scrape_configs: []\npaging_file: paging.yml\nhost: {enabled: false}\n", name=name, **options)
+
+
+def amtool_works_against_sideband(stage):
+    inbox = Inbox()
+    url = paging_sideband(stage, inbox)
+    version = subprocess.run(["amtool", f"--alertmanager.url={url}", "alert"], capture_output=True, text=True)
+    expect(version.returncode == 0, f"with its look at the version: {version.stderr}")
+    # Alerts.
+    amtool(url, "alert", "add", "Slow", "severity=page", "path=/a", "--annotation=summary=slow")
+    amtool(url, "alert", "add", "Broken", "severity=page", "path=/b", "--generator-url=http://g.invalid/")
+    listed = wait("both alerts are listed", lambda: (o := amtool(url, "alert", "query")) and "Slow" in o and "Broken" in o and o)
+    expect("active" in listed, listed)
+    expect("Slow" in amtool(url, "alert", "query", "path=/a") and "Slow" not in amtool(url, "alert", "query", "path=/b"), "filter")
+    expect("Slow" not in amtool(url, "alert", "query", 'alertname=~"Bro.*"'), "a filter by pattern")
+    expect("Slow" in amtool(url, "alert", "query", "--receiver=pag.*"), "by receiver")
+    extended = amtool(url, "-o", "extended", "alert", "query", "Broken")
+    expect("http://g.invalid/" in extended and 'path="/b"' in extended, extended)
+    rows = json.loads(amtool(url, "-o", "json", "alert", "query"))
+    expect({r["labels"]["alertname"] for r in rows} == {"Slow", "Broken"}, str(rows))
+    expect(all(r["status"]["state"] == "active" and r["receivers"] == [{"name": "pager"}] and r["fingerprint"] for r in rows), str(rows))
+    wait("both are paged", lambda: {a["labels"]["alertname"] for e in inbox.find("hook") for a in e["message"]["alerts"]} == {"Slow", "Broken"}, 20)
+    # Silences.
+    identity = amtool(url, "silence", "add", "alertname=Slow", "path=~/.*", "--comment=known", "--author=ann", "--duration=1h").strip()
+    expect(len(identity) > 8, identity)
+    listed = amtool(url, "silence", "query")
+    expect(identity in listed and "known" in listed and "ann" in listed, listed)
+    expect(identity in amtool(url, "silence", "query", "-q", "alertname=Slow"), "query by matcher")
+    expect(identity not in amtool(url, "silence", "query", "-q", "alertname=Other"), "query by another matcher")
+    expect(identity in amtool(url, "-o", "extended", "silence", "query"), "extended")
+    wait("the alert is silenced", lambda: "Slow" not in amtool(url, "alert", "query"))
+    expect("Slow" in amtool(url, "alert", "query", "--silenced"), "--silenced")
+    row = next(r for r in json.loads(amtool(url, "-o", "json", "alert", "query", "--silenced")) if r["labels"]["alertname"] == "Slow")
+    expect(row["status"]["state"] == "suppressed" and row["status"]["silencedBy"] == [identity], str(row))
+    updated = amtool(url, "silence", "update", "--duration=2h", "--comment=longer", identity)
+    expect("longer" in updated, updated)
+    # Comments and ends may be changed in place; the list may name it by a new identity.
+    identity = amtool(url, "silence", "query", "-q").strip().splitlines()[0]
+    exported = stage.file("silences.json", amtool(url, "-o", "json", "silence", "query"))
+    amtool(url, "silence", "expire", identity)
+    wait("the silence has ended", lambda: identity not in amtool(url, "silence", "query", "-q"))
+    expect(identity in amtool(url, "silence", "query", "-q", "--expired"), "--expired")
+    wait("the alert is active", lambda: "Slow" in amtool(url, "alert", "query"))
+    amtool(url, "silence", "import", str(exported))
+    imported = wait("the silence is back", lambda: amtool(url, "silence", "query", "-q").split())
+    expect(len(imported) == 1, str(imported))
+    # Refusals are said in words.
+    amtool(url, "silence", "expire", "00000000-0000-4000-8000-000000000000", code=1)
+    # The server itself.
+    shown = amtool(url, "config", "show")
+    expect("group_interval: 2s" in shown and "receiver: pager" in shown, shown)
+    routes = amtool(url, "config", "routes")
+    expect("pager" in routes, routes)
+    expect(amtool(url, "config", "routes", "test", "alertname=Slow").strip() == "pager", "routes test by the API")
+    status = amtool(url, "cluster", "show")
+    expect("disabled" in status, status)
+    answer = json.loads(http(url + "/api/v2/status"))
+    expect(set(answer) >= {"cluster", "config", "uptime", "versionInfo"}, str(answer))
+    expect(set(answer["versionInfo"]) == {"version", "revision", "branch", "buildUser", "buildDate", "goVersion"}, str(answer))
+
+
+def amtool_and_sideband_choose_the_same_receivers(stage):
+    """`amtool config routes test` against `sideband check routes`, over every combination of labels."""
+    ours = Path(__file__).resolve().parent / "routes.yml"
+    check = amtool(None, "check-config", str(ours))
+    expect("SUCCESS" in check, check)
+    values = {"service": ["", "files", "db", "web"], "severity": ["", "page", "critical", "pages"],
+              "team": ["", "a", "bc"], "env": ["", "dev"], "owner": ["", "team-7", "team-x"],
+              "region": ["eu"], "alertname": ["WatchDog", "Slow"]}
+    combinations = list(itertools.product(*values.values()))
+    # A process for each is slow: every seventh, which meets all pairs of neighbours.
+    chosen, differing = set(), []
+    for combination in combinations[::7]:
+        labels = [f"{n}={v}" for n, v in zip(values, combination) if v]
+        theirs = amtool(None, "config", "routes", "test", f"--config.file={ours}", *labels).strip()
+        mine = subprocess.run([stage.binary, "check", "routes", f"--config.file={ours}", *labels], capture_output=True, text=True)
+        expect(mine.returncode == 0, mine.stderr)
+        chosen.add(theirs)
+        if mine.stdout.strip() != theirs:
+            differing.append((labels, theirs, mine.stdout.strip()))
+    expect(not differing, f"{len(differing)} differ (labels, theirs, ours): {differing[:5]}")
+    expect(len(chosen) >= 12, f"the table tells too little apart: {chosen}")
+    right = subprocess.run([stage.binary, "check", "routes", f"--config.file={ours}", "--verify.receivers=files-pager",
+                            "service=files", "severity=page"], capture_output=True, text=True)
+    wrong = subprocess.run([stage.binary, "check", "routes", f"--config.file={ours}", "--verify.receivers=files",
+                            "service=files", "severity=page"], capture_output=True, text=True)
+    expect(right.returncode == 0 and wrong.returncode == 1, f"{right} {wrong}")
+
+
+QUEUE_RULE = """
+groups:
+  - name: g
+    interval: 1s
+    rules:
+      - {alert: QueueDeep, expr: app_queue_depth > 10, labels: {severity: page}, annotations: {summary: deep}}
+"""
+
+
+def changing_app(stage):
+    """An app whose queue's depth is `depth`."""
+    def page(*_):
+        return 200, {"Content-Type": "text/plain; version=0.0.4"}, f"app_queue_depth {server.depth}\n".encode()
+    server = Server(page)
+    server.depth = 1
+    return server
+
+
+def prometheus_sends_its_alerts_here(stage):
+    inbox, target = Inbox(), changing_app(stage)
+    url = paging_sideband(stage, inbox)
+    rules = stage.file("rules.yml", QUEUE_RULE)
+    prometheus = run_prometheus(stage, f"""
+global: {{scrape_interval: 1s, evaluation_interval: 1s, external_labels: {{cluster: one}}}}
+rule_files: [{rules}]
+alerting:
+  alertmanagers: [{{static_configs: [{{targets: ["{url.removeprefix('http://')}"]}}]}}]
+scrape_configs:
+  - job_name: app
+    static_configs: [{{targets: ["{target.address}"]}}]
+""")
+    target.depth = 20
+    page = wait("the page", lambda: inbox.find("hook"), 40)[0]["message"]
+    labels = page["alerts"][0]["labels"]
+    expect(labels == {"alertname": "QueueDeep", "cluster": "one", "severity": "page", "job": "app", "instance": target.address}, str(labels))
+    expect(page["alerts"][0]["generatorURL"].endswith("g0.tab=1"), str(page["alerts"][0]))
+    target.depth = 2
+    wait("the end", lambda: inbox.find("hook", "resolved"), 40)
+    expect(len(inbox.find("hook")) == 1, "one page")
+    active = json.loads(http(prometheus + "/api/v1/alertmanagers"))["data"]["activeAlertmanagers"]
+    expect(active == [{"url": url + "/api/v2/alerts"}], str(active))
+    failed = query(prometheus, "prometheus_notifications_errors_total > 0")
+    expect(not failed, str(failed))
+
+
+def evaluating_config(target, alerting):
+    return f"""
+global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s, external_labels: {{cluster: one}}}}
+rule_files: [rules.yml]
+{alerting}
+scrape_configs:
+  - job_name: app
+    static_configs: [{{targets: ["{target.address}"]}}]
+host: {{enabled: false}}
+"""
+
+
+def sideband_sends_its_alerts_to_alertmanager(stage):
+    """`alerting:`, with receivers from a file, relabelling, and a dead receiver beside the live one."""
+    inbox, target = Inbox(), changing_app(stage)
+    alertmanager = run_alertmanager(stage, ROUTE.format(url=f"http://{inbox.address}/hook"))
+    dead = f"127.0.0.1:{free_port()}"
+    stage.file("sideband/rules.yml", QUEUE_RULE)
+    stage.file("sideband/peers.json", json.dumps([{"targets": [alertmanager.removeprefix("http://"), "ignored:9093"],
+                                                   "labels": {"zone": "a"}}]))
+    url = stage.sideband(evaluating_config(target, f"""
+alerting:
+  alert_relabel_configs: [{{action: labeldrop, regex: instance}}]
+  alertmanagers:
+    - file_sd_configs: [{{files: ["peer*.json"]}}]
+      api_version: v2
+      timeout: 5s
+      relabel_configs: [{{source_labels: [__address__], regex: "ignored.*", action: drop}}]
+      alert_relabel_configs: [{{target_label: via, replacement: file}}]
+    - static_configs: [{{targets: ["{dead}"]}}]
+      path_prefix: /alerts
+"""))
+    found = json.loads(http(url + "/api/v1/alertmanagers"))["data"]
+    expect(sorted(a["url"] for a in found["activeAlertmanagers"]) == sorted([alertmanager + "/api/v2/alerts", f"http://{dead}/alerts/api/v2/alerts"]), str(found))
+    expect(found["droppedAlertmanagers"] == [{"url": "http://ignored:9093/api/v2/alerts"}], str(found))
+    target.depth = 20
+    page = wait("the page by Alertmanager", lambda: inbox.find("hook"), 30)[0]["message"]
+    expect(page["alerts"][0]["labels"] == {"alertname": "QueueDeep", "cluster": "one", "severity": "page", "job": "app", "via": "file"}, str(page))
+    target.depth = 2
+    wait("the end by Alertmanager", lambda: inbox.find("hook", "resolved"), 30)
+    metrics = http(url + "/metrics", headers={"Accept": "text/plain"})
+    for part in (f'sideband_notifications_sent_total{{alertmanager="{alertmanager}/api/v2/alerts"}}',
+                 f'sideband_notifications_queue_length{{alertmanager="http://{dead}/alerts/api/v2/alerts"}} 1',
+                 "sideband_notifications_alertmanagers_discovered 2", "sideband_notifications_durable 1",
+                 f'sideband_notifications_dropped_total{{alertmanager="http://{dead}/alerts/api/v2/alerts",reason="queue_full"}} 0'):
+        expect(part in metrics, f"{part} is not in {[l for l in metrics.splitlines() if 'notifications' in l]}")
+
+
+def sideband_forwards_to_alertmanager_as_a_receiver(stage):
+    inbox, target = Inbox(), changing_app(stage)
+    alertmanager = run_alertmanager(stage, ROUTE.format(url=f"http://{inbox.address}/hook"))
+    stage.file("sideband/rules.yml", QUEUE_RULE)
+    stage.file("sideband/paging.yml", f"""
+route: {{receiver: central, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}
+receivers:
+  - name: central
+    alertmanager_configs: [{{url: "{alertmanager}"}}]
+""")
+    stage.sideband(evaluating_config(target, "paging_file: paging.yml"))
+    target.depth = 20
+    page = wait("the page by Alertmanager", lambda: inbox.find("hook"), 30)[0]["message"]
+    labels = page["alerts"][0]["labels"]
+    expect(labels["alertname"] == "QueueDeep" and labels["severity"] == "page", str(labels))
+    expect("QueueDeep" in amtool(alertmanager, "alert", "query"), "Alertmanager has the alert")
+    target.depth = 2
+    wait("the end by Alertmanager", lambda: inbox.find("hook", "resolved"), 30)
 
 
 def node_exporter_agrees_on_the_host(stage):
@@ -210,7 +428,9 @@ def node_exporter_agrees_on_the_host(stage):
 
 
 TESTS = [prometheus_scrapes_two_sidebands, promtool_accepts_the_self_metrics, promtool_queries_sideband,
-         alertmanager_and_sideband_send_the_same_webhook, node_exporter_agrees_on_the_host]
+         alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband,
+         amtool_and_sideband_choose_the_same_receivers, prometheus_sends_its_alerts_here,
+         sideband_sends_its_alerts_to_alertmanager, sideband_forwards_to_alertmanager_as_a_receiver, node_exporter_agrees_on_the_host]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

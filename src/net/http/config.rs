@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::model::Secret;
+use crate::model::{Secret, without_password};
 
 /// Name and password, each inline or in a file that is read again for every request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -40,6 +40,25 @@ pub enum TlsVersion {
     Tls12,
     #[serde(rename = "TLS13")]
     Tls13,
+}
+
+/// A URL that may have a password in it, which is not printed.
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct UrlText(String);
+
+impl std::ops::Deref for UrlText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for UrlText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", without_password(&self.0))
+    }
 }
 
 /// How a server is trusted, and what it is shown.
@@ -90,7 +109,7 @@ macro_rules! with_http_client_fields {
             #[serde(default)]
             pub tls_config: Option<$crate::net::http::TlsConfig>,
             #[serde(default)]
-            pub proxy_url: Option<String>,
+            pub proxy_url: Option<$crate::net::http::UrlText>,
             #[serde(default)]
             pub no_proxy: Option<String>,
             #[serde(default)]
@@ -142,7 +161,7 @@ pub struct HttpClientConfig {
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: Option<TlsConfig>,
     /// `http://[user:password@]host:port`.
-    pub proxy_url: Option<String>,
+    pub proxy_url: Option<UrlText>,
     pub no_proxy: Option<String>,
     /// Not built yet: refused by [`HttpClientConfig::validate`] when true.
     pub proxy_from_environment: Option<bool>,
@@ -286,7 +305,7 @@ impl HttpClientConfig {
 }
 
 impl TlsConfig {
-    fn validate(&self) -> Result<(), String> {
+    pub(super) fn validate(&self) -> Result<(), String> {
         if self.ca.is_some() && self.ca_file.is_some() {
             return Err("at most one of ca and ca_file must be configured".into());
         }

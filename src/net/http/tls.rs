@@ -10,6 +10,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
 use super::{NetError, TlsConfig, TlsVersion};
 
 /// The times of the files and what was made of them.
@@ -108,6 +112,36 @@ impl TlsSource {
             }
             (None, None) => Ok(None),
         }
+    }
+}
+
+/// TLS for what is not HTTP, by the same keys.
+#[derive(Debug)]
+pub struct TlsClient(TlsSource);
+
+impl TlsClient {
+    /// With this configuration; files are relative to `base_dir`.
+    ///
+    /// # Errors
+    /// A file cannot be read, a certificate or key cannot be used.
+    pub fn new(config: TlsConfig, base_dir: &Path) -> Result<Self, NetError> {
+        config.validate().map_err(NetError::Config)?;
+        TlsSource::new(config, base_dir).map(Self)
+    }
+
+    /// Shakes hands with `host`, whose certificate must carry that name (or the configured one).
+    ///
+    /// # Errors
+    /// The certificate is not trusted, or the connection broke.
+    pub async fn connect(&self, host: &str, tcp: TcpStream) -> Result<TlsStream<TcpStream>, NetError> {
+        let name = self.0.server_name().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name.clone())
+            .map_err(|_| NetError::Tls(format!("{name:?} is no name that a certificate can carry")))?;
+        let mut config = ClientConfig::clone(&*self.0.get()?);
+        // What was offered there was HTTP.
+        config.alpn_protocols.clear();
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
+        connected.map_err(|e| NetError::Tls(format!("{host}: {e}")))
     }
 }
 

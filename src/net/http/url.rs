@@ -2,6 +2,8 @@
 
 use hyper::Uri;
 
+use crate::model::without_password;
+
 /// An absolute `http` or `https` URL, split for connecting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Url {
@@ -19,6 +21,10 @@ impl Url {
     /// # Errors
     /// A sentence that says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text).map_err(|e| e.replace(text, &without_password(text)))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|e| format!("invalid URL {text:?}: {e}"))?;
         let https = match uri.scheme_str() {
             Some("http") => false,

@@ -4,23 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::callbacks::{self, Callbacks};
 use super::file::{Entries, File, Global, NamedIntervals, ReceiverConfig, RouteConfig};
 use super::kinds::*;
-use super::people::{self, AckSettings, Heartbeat, Policy, Severities, Target, User};
+use super::people::{self, AckSettings, Heartbeat, Policy, Severities, User};
+use super::reach;
 use super::scalar::Bool;
+use super::visit::{self, Piece, Visit as _};
 use crate::model::yaml::{self, FileError, Spanned};
-use crate::model::{Duration, is_legacy_label_name};
+use crate::model::{Duration, Secret, is_legacy_label_name};
 use crate::net::http::HttpClientConfig;
 use crate::paging::inhibit::InhibitRule;
 use crate::paging::route::Route;
 use crate::paging::schedule::Schedule;
 use crate::paging::time_interval::TimeInterval;
 
+/// Messages on their way to a receiver at one time, unless the file says otherwise, and the most that it may say.
+const DEFAULT_CONCURRENCY: u64 = 8;
+const MAX_CONCURRENCY: u64 = 64;
+
 /// The paging file, ready to be used.
 #[derive(Debug)]
 pub struct PagingConfig {
     /// Where it was read from; relative files in it are beside it.
     pub path: PathBuf,
+    /// The file's text as it may be shown, set by whoever has read it.
+    pub shown: String,
     pub resolve_timeout: Duration,
     pub route: Arc<Route>,
     pub receivers: BTreeMap<String, Receiver>,
@@ -35,6 +44,9 @@ pub struct PagingConfig {
     pub heartbeat: Option<Heartbeat>,
     pub acknowledge: AckSettings,
     pub history: people::History,
+    pub callbacks: Callbacks,
+    /// Secrets of the section `global`, which integrations may have taken over or not.
+    global_secrets: Vec<Secret>,
     /// What a person should know, though it runs.
     pub warnings: Vec<FileError>,
     /// Receivers that a route or a step reaches and that cannot be sent to: warnings when checking, errors
@@ -48,6 +60,18 @@ pub struct Receiver {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub integrations: Vec<Integration>,
+    /// Messages on their way to it at one time.
+    pub max_concurrency: usize,
+}
+
+/// A text with a template in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateText {
+    /// Where in the integration: `fields[0].title`.
+    pub key: String,
+    pub text: Secret,
+    /// Is the text itself a secret?
+    pub secret: bool,
 }
 
 /// One integration of a receiver.
@@ -60,6 +84,24 @@ pub struct Integration {
     pub send_resolved: bool,
     pub http: HttpClientConfig,
     pub config: IntegrationConfig,
+    /// Where the file has it.
+    pub place: Spanned<()>,
+    /// Its texts with templates in them.
+    pub templates: Vec<TemplateText>,
+    /// Everything in it that must not be shown.
+    pub secrets: Vec<Secret>,
+}
+
+impl Integration {
+    /// Does it keep a state of its own, that an acknowledgement should change?
+    pub fn follows_acknowledgements(&self) -> bool {
+        match &self.config {
+            IntegrationConfig::Pagerduty(_) | IntegrationConfig::Opsgenie(_) => true,
+            IntegrationConfig::Victorops(_) => true,
+            IntegrationConfig::Slack(c) => c.updates(),
+            _ => false,
+        }
+    }
 }
 
 /// What to send with.
@@ -72,6 +114,15 @@ pub enum IntegrationConfig {
     Msteams(Box<MsteamsConfig>),
     Msteamsv2(Box<Msteamsv2Config>),
     Alertmanager(Box<AlertmanagerConfig>),
+    Email(Box<EmailConfig>),
+    Incidentio(Box<IncidentioConfig>),
+    Mattermost(Box<MattermostConfig>),
+    Opsgenie(Box<OpsgenieConfig>),
+    Pushover(Box<PushoverConfig>),
+    Rocketchat(Box<RocketchatConfig>),
+    Telegram(Box<TelegramConfig>),
+    Victorops(Box<VictoropsConfig>),
+    Webex(Box<WebexConfig>),
     /// Understood, but there is no sender; why, and what to use instead.
     CannotSend(String),
 }
@@ -107,6 +158,46 @@ impl PagingConfig {
             _ => Err(check.errors),
         }
     }
+}
+
+impl PagingConfig {
+    /// Everything in it that must not be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let integrations = self.receivers.values().flat_map(|r| &r.integrations).flat_map(|i| &i.secrets);
+        let callbacks = [&self.callbacks.pagerduty, &self.callbacks.slack];
+        let callbacks = callbacks.into_iter().flatten().flat_map(|c| &c.secrets);
+        let heartbeat = self.heartbeat.iter().flat_map(|h| &h.url);
+        integrations.chain(callbacks).chain(heartbeat).chain(&self.global_secrets)
+    }
+
+    /// A text without the secrets of this configuration.
+    pub fn without_secrets(&self, text: &str) -> String {
+        visit::without(text, self.secrets().map(Secret::expose))
+    }
+}
+
+fn global_secrets(global: &Global) -> Vec<Secret> {
+    let urls = [&global.slack_api_url, &global.mattermost_webhook_url].into_iter().flatten().map(|u| &u.0);
+    let secrets = [
+        &global.smtp_auth_password,
+        &global.smtp_auth_secret,
+        &global.slack_app_token,
+        &global.opsgenie_api_key,
+        &global.wechat_api_secret,
+        &global.victorops_api_key,
+        &global.telegram_bot_token,
+        &global.rocketchat_token,
+        &global.rocketchat_token_id,
+    ];
+    let mut all: Vec<Secret> = secrets.into_iter().flatten().chain(urls).cloned().collect();
+    if let Some(http) = &global.http_config {
+        http.visit("", &mut |_, piece| {
+            if let Piece::Secret(text) = piece {
+                all.push(Secret::new(text));
+            }
+        });
+    }
+    all
 }
 
 struct Check<'a> {
@@ -188,6 +279,7 @@ impl Check<'_> {
             people::history(self.path, &file.history).map_err(|e| self.errors.push(e)).unwrap_or_default();
         let mut config = PagingConfig {
             path: self.path.to_owned(),
+            shown: String::new(),
             resolve_timeout: file.global.resolve_timeout.unwrap_or(Duration::from_secs(300)),
             route: tree,
             receivers,
@@ -201,17 +293,14 @@ impl Check<'_> {
             heartbeat,
             acknowledge,
             history,
+            callbacks: callbacks::callbacks(self.path, &file.callbacks, &base, &mut self.errors),
+            global_secrets: global_secrets(&file.global),
             warnings: Vec::new(),
             unsendable: Vec::new(),
         };
-        config.unsendable = unsendable(self.path, &config);
-        if !config.policies.is_empty() && config.acknowledge.key_file.is_none() {
-            self.warnings.push(FileError::whole(
-                self.path,
-                "pages carry no link to acknowledge them: set acknowledge.key_file \
-                 (the API can still be used)",
-            ));
-        }
+        let reached = reach::reached(&config);
+        config.unsendable = reach::unsendable(self.path, &config, &reached);
+        self.warnings.extend(reach::acknowledgement(self.path, &config, &reached));
         Some(config)
     }
 
@@ -309,7 +398,12 @@ impl Check<'_> {
                     ),
                 );
             }
+            let max_concurrency = r.max_concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+            if !(1..=MAX_CONCURRENCY).contains(&max_concurrency) {
+                self.at(name, format!("max_concurrency must be 1 to {MAX_CONCURRENCY}"));
+            }
             let receiver = Receiver {
+                max_concurrency: usize::try_from(max_concurrency).unwrap_or(1),
                 name: name.value.clone(),
                 labels: r.labels.clone(),
                 integrations: self.integrations(r, &file.global),
@@ -336,21 +430,15 @@ impl Check<'_> {
             )*};
         }
         sendable! {
-            alertmanager_configs Alertmanager, discord_configs Discord, msteams_configs Msteams,
-            msteamsv2_configs Msteamsv2, pagerduty_configs Pagerduty, slack_configs Slack, webhook_configs Webhook,
+            alertmanager_configs Alertmanager, discord_configs Discord, email_configs Email,
+            incidentio_configs Incidentio, mattermost_configs Mattermost, msteams_configs Msteams,
+            msteamsv2_configs Msteamsv2, opsgenie_configs Opsgenie, pagerduty_configs Pagerduty,
+            pushover_configs Pushover, rocketchat_configs Rocketchat, slack_configs Slack,
+            telegram_configs Telegram, victorops_configs Victorops, webex_configs Webex, webhook_configs Webhook,
         }
         cannot_send! {
-            email_configs "webhook_configs to a mail gateway, or alertmanager_configs to an Alertmanager",
-            incidentio_configs "webhook_configs with incident.io's Alertmanager endpoint",
             jira_configs "alertmanager_configs to an Alertmanager that has it",
-            mattermost_configs "slack_configs with Mattermost's incoming webhook",
-            opsgenie_configs "webhook_configs with Opsgenie's Prometheus endpoint",
-            pushover_configs "alertmanager_configs to an Alertmanager that has it",
-            rocketchat_configs "slack_configs with Rocket.Chat's incoming webhook",
             sns_configs "alertmanager_configs to an Alertmanager that has it",
-            telegram_configs "alertmanager_configs to an Alertmanager that has it",
-            victorops_configs "webhook_configs with Splunk On-Call's Prometheus endpoint",
-            webex_configs "alertmanager_configs to an Alertmanager that has it",
             wechat_configs "alertmanager_configs to an Alertmanager that has it",
         }
         out
@@ -383,12 +471,29 @@ impl Check<'_> {
                 self.at(entry, e);
                 continue;
             }
+            let (mut templates, mut secrets) = (Vec::new(), Vec::new());
+            let mut see = |key: &str, piece: Piece<'_>| {
+                let (Piece::Text(text) | Piece::Secret(text)) = piece;
+                let secret = matches!(piece, Piece::Secret(_));
+                if text.contains("{{") {
+                    templates.push(TemplateText { key: key.to_owned(), text: Secret::new(text), secret });
+                }
+                if secret && !text.is_empty() {
+                    secrets.push(Secret::new(text));
+                }
+            };
+            config.visit("", &mut see);
+            http.visit("http_config", &mut see);
+            let reason = reason.or_else(|| config.cannot_send());
             out.push(Integration {
                 kind: K::NAME,
                 index,
                 send_resolved: config.send_resolved().unwrap_or(Bool(K::SEND_RESOLVED)).0,
                 http,
                 config: reason.map_or_else(|| wrap(config), IntegrationConfig::CannotSend),
+                place: Spanned::new((), entry.referenced, entry.defined),
+                templates,
+                secrets,
             });
         }
     }
@@ -539,58 +644,4 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
 /// Does the HTTP client say that it understands, but cannot do it yet?
 fn not_built(message: &str) -> bool {
     message.contains("not built yet") || message.contains("are built yet") || message.contains("not spoken")
-}
-
-/// Receivers that cannot be sent to, and that a route or the step of a policy reaches.
-fn unsendable(path: &Path, config: &PagingConfig) -> Vec<FileError> {
-    let mut reached: BTreeMap<&str, String> = BTreeMap::new();
-    let mut policies = BTreeSet::new();
-    let mut routes: Vec<&Route> = vec![&config.route];
-    while let Some(route) = routes.pop() {
-        match &route.escalation_policy {
-            Some(policy) => {
-                policies.insert(policy.as_str());
-            }
-            None => {
-                reached.entry(&route.receiver).or_insert_with(|| format!("the route {}", route.key));
-            }
-        }
-        routes.extend(route.children.iter().map(Arc::as_ref));
-    }
-    for policy in policies.into_iter().filter_map(|p| config.policies.get(p)) {
-        for target in policy.steps.iter().flat_map(|s| &s.notify) {
-            let by = || format!("the escalation policy {:?}", policy.name);
-            match target {
-                Target::Receiver(name) => {
-                    reached.entry(name).or_insert_with(by);
-                }
-                Target::User(name) => {
-                    if let Some(user) = config.users.get(name) {
-                        reached.entry(&user.receiver).or_insert_with(by);
-                    }
-                }
-                Target::Schedule(name) | Target::Next(name) => {
-                    let people = config.schedules.get(name).map(Schedule::people).unwrap_or_default();
-                    for user in people.into_iter().filter_map(|u| config.users.get(u)) {
-                        reached.entry(&user.receiver).or_insert_with(by);
-                    }
-                }
-            }
-        }
-    }
-    let mut out = Vec::new();
-    for (name, by) in reached {
-        for i in config.receivers.get(name).into_iter().flat_map(|r| &r.integrations) {
-            if let IntegrationConfig::CannotSend(why) = &i.config {
-                out.push(FileError::whole(
-                    path,
-                    format!(
-                        "receiver {name:?}, which {by} reaches: {}_configs[{}] cannot be sent to: {why}",
-                        i.kind, i.index
-                    ),
-                ));
-            }
-        }
-    }
-    out
 }

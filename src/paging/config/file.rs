@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::callbacks::CallbacksConfig;
 use super::kinds::{
     AlertmanagerConfig, DiscordConfig, EmailConfig, IncidentioConfig, JiraConfig, MattermostConfig,
     MsteamsConfig, Msteamsv2Config, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
@@ -54,6 +55,8 @@ pub struct File {
     pub pages_per_hour: Option<u32>,
     #[serde(deserialize_with = "nullable")]
     pub history: HistoryConfig,
+    #[serde(deserialize_with = "nullable")]
+    pub callbacks: CallbacksConfig,
 }
 
 /// Defaults of the receivers.
@@ -222,6 +225,8 @@ pub struct ReceiverConfig {
     pub name: Option<Spanned<String>>,
     #[serde(deserialize_with = "nullable")]
     pub labels: BTreeMap<String, String>,
+    /// Ours: messages on their way to it at one time.
+    pub max_concurrency: Option<u64>,
     pub alertmanager_configs: Entries<AlertmanagerConfig>,
     pub discord_configs: Entries<DiscordConfig>,
     pub email_configs: Entries<EmailConfig>,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer};
 
-use crate::model::Secret;
+use crate::model::{Secret, without_password};
 use crate::paging::matcher::{self, Matcher};
 
 /// A boolean with the words of YAML 1.1 (`yes`, `on`, …), which existing files use.
@@ -38,9 +38,15 @@ impl<'de> Deserialize<'de> for Bool {
     }
 }
 
-/// An absolute `http` or `https` URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An absolute `http` or `https` URL; a password in it is not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url(pub String);
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(&self.0))
+    }
+}
 
 impl<'de> Deserialize<'de> for Url {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -86,7 +92,7 @@ impl fmt::Display for UrlError {
         match self {
             Self::Scheme(scheme) => write!(f, "unsupported scheme {scheme:?} for URL"),
             Self::NoHost => f.write_str("missing host for URL"),
-            Self::Malformed(text) => write!(f, "malformed URL {text:?}"),
+            Self::Malformed(text) => write!(f, "malformed URL {:?}", without_password(text)),
         }
     }
 }

@@ -56,6 +56,7 @@ impl Engine {
             State::Triggered => {}
         }
         incident.note(now.wall, format!("acknowledged by {} ({}{})", actor.by, actor.via, from(&actor)));
+        incident.first_acknowledged.get_or_insert((now.wall, actor.by.clone()));
         incident.acknowledged =
             Some(Acknowledgement { actor, at: now.wall, severity: incident.severity, alerts: firing });
         incident.state = State::Acknowledged;
@@ -80,6 +81,7 @@ impl Engine {
             return Err(CommandError::Resolved(id));
         }
         incident.closed_by_hand = true;
+        incident.closed_by = Some(actor.clone());
         let why = format!("by {} ({}{})", actor.by, actor.via, from(actor));
         self.resolve_incident(now, id, &why);
         self.tick(now);
@@ -87,6 +89,7 @@ impl Engine {
     }
 
     pub(super) fn resolve_incident(&mut self, now: Now, id: u64, why: &str) {
+        self.end_drill(now, id);
         let Some(incident) = self.incidents.get(&id).filter(|i| i.is_open()) else {
             // Closed by hand before, and now it is really over.
             self.unlink(id);
@@ -165,7 +168,7 @@ impl Engine {
             for integration in &receiver.integrations {
                 let name = integration_id(&receiver.name, integration);
                 let wanted = match reason {
-                    Reason::Acknowledged => integration.kind == "pagerduty",
+                    Reason::Acknowledged => integration.follows_acknowledgements(),
                     _ => integration.send_resolved,
                 };
                 if !wanted || !reached.contains(&name) {

@@ -11,9 +11,9 @@ use super::outbox::{Delivery, Outcome};
 use super::quiet::{Digest, quiet_for};
 use super::records::Key;
 use super::{Engine, Now};
-use crate::model::Alert;
+use crate::model::{Alert, Timestamp};
 use crate::paging::config::{PagingConfig, Target};
-use crate::paging::incident::{Fate, Incident, Notified, State};
+use crate::paging::incident::{Arrival, Fate, Incident, Notified, State};
 use crate::paging::notification::{Notification, Reason};
 
 /// A step that could not be delivered yet makes way for the next one after this, ms.
@@ -70,6 +70,10 @@ impl Engine {
         if incident.state == State::Acknowledged {
             reopened(incident, now, "the acknowledgement has run out");
             self.tallies.incidents_reopened += 1;
+            return;
+        }
+        if incident.is_own_drill() && incident.is_exhausted() {
+            self.resolve_incident(now, id, "the drill is over");
             return;
         }
         let group_id = incident.group.clone();
@@ -162,6 +166,7 @@ impl Engine {
                     receiver: t.receiver.clone(),
                     automation: step.automation,
                     at: now.wall,
+                    arrivals: Vec::new(),
                 });
             }
             let place = format!("loop {}, step {}", round + 1, number + 1);
@@ -299,6 +304,7 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(&id) else { return };
         let integration = format!("{}/{}/{}", row.receiver, row.kind, row.index);
         let first = row.attempts == 1;
+        arrival(incident, row, &integration, now.wall, outcome);
         match outcome {
             Outcome::Delivered => {
                 // A summary makes nobody wait for the end.
@@ -352,6 +358,30 @@ impl Engine {
         } else if incident.early.is_none() {
             incident.early = Some(now.boot + EARLY_MS);
         }
+    }
+}
+
+/// Writes down what became of a page at an integration, beside the notification that it belongs to.
+fn arrival(incident: &mut Incident, row: &Delivery, integration: &str, at: Timestamp, outcome: &Outcome) {
+    if row.summary || !(row.is_digest() || row.notification.reason == Reason::Page) {
+        return;
+    }
+    let of = |n: &&mut Notified| n.round == row.round && n.step == row.step && n.receiver == row.receiver;
+    let Some(notified) = incident.notified.iter_mut().rev().find(of) else { return };
+    let known = notified.arrivals.iter().position(|a| a.integration == integration);
+    let known = known.unwrap_or_else(|| {
+        let integration = integration.to_owned();
+        notified.arrivals.push(Arrival { integration, at: None, attempts: 0, error: String::new() });
+        notified.arrivals.len() - 1
+    });
+    let Some(arrival) = notified.arrivals.get_mut(known) else { return };
+    arrival.attempts = row.attempts;
+    match outcome {
+        Outcome::Delivered => {
+            arrival.at.get_or_insert(at);
+            arrival.error.clear();
+        }
+        Outcome::Retry { reason, .. } | Outcome::Final { reason } => arrival.error.clone_from(reason),
     }
 }
 

@@ -176,7 +176,7 @@ impl Engine {
         }
     }
 
-    fn flush(&mut self, now: Now, inhibitor: &Inhibitor, id: &str) {
+    pub(super) fn flush(&mut self, now: Now, inhibitor: &Inhibitor, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
         group.next_flush = now.boot + group.route.group_interval.ms().max(1);
         group.flushed_at = Some(now.wall);
@@ -289,8 +289,13 @@ impl Engine {
     pub(super) fn regroup(&mut self, now: Now, known: &BTreeSet<String>) {
         let before: BTreeSet<String> = self.groups.keys().cloned().collect();
         let mut routed: BTreeSet<(String, Fingerprint)> = BTreeSet::new();
-        let alerts: Vec<(Fingerprint, Arc<Alert>)> =
-            self.alerts.iter().map(|(f, e)| (*f, Arc::clone(&e.alert))).collect();
+        let drills = self.drill_alerts();
+        let alerts: Vec<(Fingerprint, Arc<Alert>)> = self
+            .alerts
+            .iter()
+            .filter(|(f, _)| !drills.contains(f))
+            .map(|(f, e)| (*f, Arc::clone(&e.alert)))
+            .collect();
         for (fingerprint, alert) in alerts {
             for route in self.config.route.matching(&alert.labels) {
                 let labels = route.group_labels(&alert.labels);

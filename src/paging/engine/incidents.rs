@@ -8,7 +8,7 @@ use super::records::Key;
 use super::{Engine, Now};
 use crate::model::{Alert, Timestamp};
 use crate::paging::config::ReopenOn;
-use crate::paging::incident::{AlertRecord, Incident, MAX_ALERTS, State};
+use crate::paging::incident::{AlertRecord, DRILL_LABEL, Incident, MAX_ALERTS, State};
 use crate::paging::notification::{IncidentPart, Notification, NotifiedAlert, Reason};
 
 /// Alerts that a page lists; the rest is counted.
@@ -122,6 +122,8 @@ impl Engine {
             triggered_at: now.wall,
             resolved_at: None,
             acknowledged: None,
+            judged: None,
+            first_acknowledged: None,
             round: 0,
             step: 0,
             due: Some(now.boot),
@@ -136,7 +138,8 @@ impl Engine {
             deliveries: BTreeMap::new(),
             reached: BTreeSet::new(),
             closed_by_hand: false,
-            drill: all.iter().any(|a| a.labels.get("sideband_drill").is_some()),
+            closed_by: None,
+            drill: all.iter().any(|a| a.labels.get(DRILL_LABEL).is_some()),
             alerts: Vec::new(),
             alert_count: 0,
             history: Vec::new(),
@@ -234,6 +237,7 @@ impl Engine {
                     .iter()
                     .map(|n| n.user.clone().unwrap_or(n.target.clone()))
                     .collect(),
+                acknowledged_by: incident.acknowledged.as_ref().map(|a| a.actor.by.clone()),
             }),
             at: now.wall,
             valid_ms: 2 * incident.repeat_interval_ms,

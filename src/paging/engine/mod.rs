@@ -5,10 +5,12 @@
 //! then sends what [`Engine::take_sends`] gives.
 
 mod commands;
+mod drill;
 mod escalate;
 mod filter;
 mod groups;
 mod incidents;
+mod judge;
 mod limits;
 mod open;
 mod outbox;
@@ -26,12 +28,13 @@ use crate::paging::incident::Incident;
 use crate::paging::silence::{Compiled, Silence, SilenceError};
 
 pub use commands::{AckResult, CommandError};
+pub use drill::{DrillError, DrillRequest};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
     Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
 };
-pub use views::{AlertView, FiringNow, GroupView, IncidentView};
+pub use views::{AlertView, ArrivalView, FiringNow, GroupView, HistoryView, IncidentView, NotifiedView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
@@ -92,6 +95,8 @@ pub struct Engine {
     silences: BTreeMap<String, Compiled>,
     dirty: BTreeSet<records::Key>,
     durable: bool,
+    /// When every step of a drill was last delivered, ms by the wall clock.
+    pub(super) last_good_drill: Option<Timestamp>,
     /// What happened since the driver last looked.
     pub tallies: Tallies,
 }
@@ -111,6 +116,7 @@ impl Engine {
             silences: BTreeMap::new(),
             dirty: BTreeSet::new(),
             durable: true,
+            last_good_drill: None,
             tallies: Tallies::default(),
         }
     }
@@ -148,7 +154,7 @@ impl Engine {
     pub fn next_due(&self) -> Option<Timestamp> {
         let groups = self.groups.values().map(|g| g.next_flush);
         let incidents = self.incidents.values().filter(|i| i.is_open()).filter_map(Incident::next_at);
-        groups.chain(incidents).chain(self.outbox.next_at()).chain(self.next_summary()).min()
+        groups.chain(incidents).chain(self.outbox.next_at(&self.config)).chain(self.next_summary()).min()
     }
 
     /// Adds a silence, or changes the one with its id.

@@ -113,7 +113,7 @@ impl Engine {
             Arc::new(told)
         };
         let mut jobs = Vec::new();
-        for id in self.outbox.due(now.boot, limit) {
+        for id in self.outbox.due(now.boot, limit, &self.config) {
             let Some(d) = self.outbox.start(id) else { continue };
             jobs.push(Job {
                 id,
@@ -168,6 +168,7 @@ impl Engine {
         }
         for incident in row.incident.iter().chain(&row.incidents) {
             self.incident_outcome(now, *incident, &row, outcome);
+            self.finish_drill(now, *incident);
         }
         let due =
             |i: &u64| self.incidents.get(i).and_then(Incident::next_at).is_some_and(|at| at <= now.boot);

@@ -68,6 +68,8 @@ struct Versioned<T> {
 struct Meta {
     next_id: u64,
     instance: String,
+    #[serde(default)]
+    last_good_drill: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,7 +211,11 @@ impl Engine {
             Key::Meta => change(
                 META,
                 b"meta".to_vec(),
-                Some(encode(&Meta { next_id: self.next_id, instance: self.instance.clone() })),
+                Some(encode(&Meta {
+                    next_id: self.next_id,
+                    instance: self.instance.clone(),
+                    last_good_drill: self.last_good_drill,
+                })),
             ),
         }
     }
@@ -269,6 +275,7 @@ impl Engine {
                     if let Some(meta) = decode::<Meta>(table, &value) {
                         engine.next_id = engine.next_id.max(meta.next_id);
                         engine.instance = meta.instance;
+                        engine.last_good_drill = meta.last_good_drill;
                     }
                 }
                 _ => tracing::warn!(table, len = key.len(), "ledger: unknown table"),
@@ -292,6 +299,7 @@ impl Engine {
         remaining: impl Fn(Timestamp, i64) -> Timestamp,
     ) {
         let records: BTreeMap<String, GroupRecord> = records.into_iter().map(|r| (r.id.clone(), r)).collect();
+        self.forget_drill_alerts();
         self.regroup(now, &records.keys().cloned().collect());
         self.adopt_orphans(now);
         for (id, group) in &mut self.groups {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::outbox::Delivery;
 use crate::model::Timestamp;
+use crate::paging::config::PagingConfig;
 use crate::paging::notification::Reason;
 
-/// Deliveries to one receiver at the same time.
+/// Deliveries at the same time to a receiver that is not in the configuration any more.
 const PER_RECEIVER: usize = 8;
 
 /// Who is served first: what an escalation sends, then by receiver.
@@ -125,12 +126,12 @@ impl Rows {
     }
 
     /// Rows that are due, at most `limit`, as many of each receiver as it takes at once.
-    pub fn due(&self, now: Timestamp, limit: usize) -> Vec<u64> {
+    pub fn due(&self, now: Timestamp, limit: usize, config: &PagingConfig) -> Vec<u64> {
         let mut chosen = Vec::new();
         let mut taken: HashMap<&str, usize> = HashMap::new();
         for ((_, receiver), queue) in &self.waiting {
             let taken = taken.entry(receiver).or_default();
-            let room = self.room(receiver).saturating_sub(*taken).min(limit - chosen.len());
+            let room = self.room(receiver, config).saturating_sub(*taken).min(limit - chosen.len());
             let before = chosen.len();
             chosen.extend(queue.iter().take_while(|(at, _)| *at <= now).take(room).map(|(_, id)| *id));
             *taken += chosen.len() - before;
@@ -139,8 +140,8 @@ impl Rows {
     }
 
     /// When the next row can set out.
-    pub fn next_at(&self) -> Option<Timestamp> {
-        let free = self.waiting.iter().filter(|((_, receiver), _)| self.room(receiver) > 0);
+    pub fn next_at(&self, config: &PagingConfig) -> Option<Timestamp> {
+        let free = self.waiting.iter().filter(|((_, receiver), _)| self.room(receiver, config) > 0);
         free.filter_map(|(_, queue)| queue.first()).map(|(at, _)| *at).min()
     }
 
@@ -159,8 +160,9 @@ impl Rows {
         self.incidents.get(&incident).into_iter().flatten().filter_map(|id| self.rows.get(id))
     }
 
-    fn room(&self, receiver: &str) -> usize {
-        PER_RECEIVER.saturating_sub(self.load.get(receiver).copied().unwrap_or_default())
+    fn room(&self, receiver: &str, config: &PagingConfig) -> usize {
+        let most = config.receivers.get(receiver).map_or(PER_RECEIVER, |r| r.max_concurrency);
+        most.saturating_sub(self.load.get(receiver).copied().unwrap_or_default())
     }
 
     fn unload(&mut self, receiver: &str) {

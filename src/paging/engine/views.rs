@@ -23,7 +23,9 @@ pub struct IncidentView {
     pub group_labels: BTreeMap<String, String>,
     pub triggered_at: String,
     pub resolved_at: Option<String>,
+    pub resolved_by: Option<String>,
     pub acknowledged: Option<AckView>,
+    pub judged: Option<JudgedView>,
     /// The loop and the step that come next, from 1.
     #[serde(rename = "loop")]
     pub round: u32,
@@ -35,6 +37,8 @@ pub struct IncidentView {
     pub alert_count: usize,
     pub history: Vec<HistoryView>,
     pub drill: bool,
+    /// Every step of the policy was carried out, and taken by everything that it was sent to.
+    pub delivered: bool,
 }
 
 /// Who has it in hand.
@@ -46,6 +50,16 @@ pub struct AckView {
     pub at: String,
 }
 
+/// What somebody said of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct JudgedView {
+    pub verdict: &'static str,
+    pub by: String,
+    pub via: String,
+    pub at: String,
+    pub comment: String,
+}
+
 /// Somebody who was notified.
 #[derive(Debug, Clone, Serialize)]
 pub struct NotifiedView {
@@ -55,7 +69,20 @@ pub struct NotifiedView {
     pub target: String,
     pub user: Option<String>,
     pub receiver: String,
+    pub automation: bool,
     pub at: String,
+    pub arrivals: Vec<ArrivalView>,
+}
+
+/// What became of a page at an integration.
+#[derive(Debug, Clone, Serialize)]
+pub struct ArrivalView {
+    pub integration: String,
+    /// When it was taken.
+    pub at: Option<String>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub error: String,
 }
 
 /// An alert of an incident.
@@ -138,7 +165,15 @@ impl IncidentView {
             group_labels: i.group_labels.clone(),
             triggered_at: time(i.triggered_at),
             resolved_at: i.resolved_at.map(time),
+            resolved_by: i.closed_by.as_ref().map(|a| a.by.clone()),
             acknowledged: i.acknowledged.as_ref().map(ack),
+            judged: i.judged.as_ref().map(|j| JudgedView {
+                verdict: j.verdict.as_str(),
+                by: j.actor.by.clone(),
+                via: j.actor.via.clone(),
+                at: time(j.at),
+                comment: j.comment.clone(),
+            }),
             round: i.round + 1,
             step: i.step + 1,
             next_step_at: i.next_at().map(|t| time(t - now.boot + now.wall)),
@@ -151,7 +186,18 @@ impl IncidentView {
                     target: n.target.clone(),
                     user: n.user.clone(),
                     receiver: n.receiver.clone(),
+                    automation: n.automation,
                     at: time(n.at),
+                    arrivals: n
+                        .arrivals
+                        .iter()
+                        .map(|a| ArrivalView {
+                            integration: a.integration.clone(),
+                            at: a.at.map(time),
+                            attempts: a.attempts,
+                            error: a.error.clone(),
+                        })
+                        .collect(),
                 })
                 .collect(),
             alerts: i
@@ -167,6 +213,7 @@ impl IncidentView {
             alert_count: i.alert_count,
             history: i.history.iter().map(|e| HistoryView { at: time(e.at), what: e.what.clone() }).collect(),
             drill: i.drill,
+            delivered: i.is_delivered(),
         }
     }
 }

@@ -17,9 +17,10 @@ use crate::model::{Alert, Clock, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
+    incident_key, read_incident,
 };
-use crate::paging::incident::Actor;
+use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
 use crate::paging::silence::{Silence, SilenceError};
@@ -30,8 +31,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Paging, from outside. Clones speak to the same one.
 #[derive(Clone)]
 pub struct PagerHandle {
-    shared: Arc<Shared>,
-    plant: Arc<Plant>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) plant: Arc<Plant>,
     heart: Arc<Heart>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -42,8 +43,11 @@ pub(super) struct Shared {
     clock: Arc<dyn Clock>,
     ledger: Ledger,
     durable: Arc<AtomicBool>,
-    current: RwLock<Option<(Arc<PagingConfig>, Option<AckLinks>)>>,
+    current: RwLock<Option<Current>>,
 }
+
+/// What is in force: the configuration, and what signs links.
+type Current = (Arc<PagingConfig>, Option<AckLinks>);
 
 impl Shared {
     pub fn new(
@@ -64,7 +68,15 @@ impl Shared {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some((Arc::clone(config), links));
     }
 
-    fn now(&self) -> Now {
+    pub fn metrics(&self) -> &PagingMetrics {
+        &self.metrics
+    }
+
+    pub fn current(&self) -> &RwLock<Option<Current>> {
+        &self.current
+    }
+
+    pub fn now(&self) -> Now {
         Now { wall: self.clock.now(), boot: self.clock.boottime() }
     }
 }
@@ -111,6 +123,15 @@ impl PagerHandle {
         false
     }
 
+    /// Hands over alerts of somebody who will not repeat them. When this returns they are in the ledger, as
+    /// far as the disk takes anything.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn keep_alerts(&self, alerts: Vec<Alert>) -> Result<(), PagerError> {
+        self.call(move |engine, now| engine.alerts(now, alerts)).await
+    }
+
     /// Acknowledges an incident. When this returns, it is in the ledger.
     ///
     /// # Errors
@@ -149,6 +170,39 @@ impl PagerHandle {
         Ok(done.map(|result| LinkedAck { claim, result }))
     }
 
+    /// What a feedback link says; it is good for nothing else.
+    ///
+    /// # Errors
+    /// See [`LinkError`]; also when links are not configured.
+    pub fn check_judge_link(&self, token: &str) -> Result<AckClaim, LinkError> {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        let links = current.as_ref().and_then(|(_, links)| links.as_ref()).ok_or(LinkError::Malformed)?;
+        links.verify_judge(token, self.shared.clock.now())
+    }
+
+    /// Records what a person says of an incident, also of an old one. The last word counts.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; the outer one when paging has ended.
+    pub async fn judge(
+        &self,
+        id: u64,
+        verdict: Verdict,
+        actor: Actor,
+        comment: String,
+    ) -> Result<Result<(), CommandError>, PagerError> {
+        let stored = self.stored_incident(id).await;
+        self.call(move |engine, now| engine.judge(now, id, verdict, actor, comment, stored)).await
+    }
+
+    /// An incident as the ledger has it.
+    async fn stored_incident(&self, id: u64) -> Option<Incident> {
+        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
+        let read = move || shared.ledger.get(table, &key);
+        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
+        row.and_then(|bytes| read_incident(&bytes))
+    }
+
     /// Closes an incident by hand.
     ///
     /// # Errors
@@ -162,8 +216,22 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incidents(&self) -> Result<Vec<IncidentView>, PagerError> {
+        self.newest_incidents(true, usize::MAX).await
+    }
+
+    /// As [`incidents`](Self::incidents), at most `limit`, and perhaps without those that are resolved. The views
+    /// are made here: the dispatcher only hands out what it has.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn newest_incidents(
+        &self,
+        resolved_too: bool,
+        limit: usize,
+    ) -> Result<Vec<IncidentView>, PagerError> {
         let (recent, now) = self.call(|engine, now| (engine.recent(), now)).await?;
-        Ok(recent.iter().map(|i| IncidentView::new(i, now)).collect())
+        let wanted = recent.iter().filter(|i| resolved_too || i.is_open()).take(limit);
+        Ok(wanted.map(|i| IncidentView::new(i, now)).collect())
     }
 
     /// One incident, also an old one.
@@ -171,16 +239,31 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
-        let recent =
-            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        let now = self.shared.now();
+        Ok(self.record(id).await?.map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// One incident as the ledger keeps it, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn record(&self, id: u64) -> Result<Option<Incident>, PagerError> {
+        let recent = self.call(move |engine, _| engine.incident(id).cloned()).await?;
         if recent.is_some() {
             return Ok(recent);
         }
-        let (shared, (table, key)) = (Arc::clone(&self.shared), incident_key(id));
-        let read = move || shared.ledger.get(table, &key);
-        let row = tokio::task::spawn_blocking(read).await.ok().and_then(Result::ok).flatten();
-        let now = self.shared.now();
-        Ok(row.and_then(|bytes| read_incident(&bytes)).map(|i| IncidentView::new(&i, now)))
+        Ok(self.stored_incident(id).await)
+    }
+
+    /// Begins a drill: its incident, as it is in the ledger now.
+    ///
+    /// # Errors
+    /// See [`DrillError`]; the outer one when paging has ended.
+    pub async fn drill(
+        &self,
+        request: DrillRequest,
+    ) -> Result<Result<Option<Incident>, DrillError>, PagerError> {
+        self.call(move |engine, now| engine.drill(now, &request).map(|id| engine.incident(id).cloned())).await
     }
 
     /// The alerts that fire.
@@ -257,6 +340,11 @@ impl PagerHandle {
         self.shared.durable.load(Ordering::Relaxed)
     }
 
+    /// The ledger's identity, with which every key begins.
+    pub fn instance(&self) -> &str {
+        &self.plant.instance
+    }
+
     /// The configuration in use.
     pub fn config(&self) -> Option<Arc<PagingConfig>> {
         let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
@@ -297,7 +385,7 @@ impl PagerHandle {
     }
 
     /// Runs on the dispatcher's thread; the answer comes after the transaction.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         f: impl FnOnce(&mut Engine, Now) -> T + Send + 'static,
     ) -> Result<T, PagerError> {

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::{Clock, SystemClock};
 use crate::net::http::{HttpClient, HttpRequest, Limits};
-use crate::paging::config::{Heartbeat, PagingConfig};
+use crate::paging::config::{Heartbeat, PagingConfig, visit};
 use crate::paging::metrics::{Attempt, PagingMetrics};
 
 /// The task that does it; replaced when the configuration changes.
@@ -80,6 +80,9 @@ async fn once(heartbeat: &Heartbeat, client: &HttpClient) -> Result<(), String> 
     };
     let request = HttpRequest { method: Method::POST, url, headers: Vec::new(), body: Vec::new() };
     // The URL may hold a token: it stays out of the error.
-    let answer = client.start(request, limits).await.map_err(|e| e.to_string())?;
+    let hidden = [request.url.clone()];
+    let hide =
+        |e: crate::net::http::NetError| visit::without(&e.to_string(), hidden.iter().map(String::as_str));
+    let answer = client.start(request, limits).await.map_err(hide)?;
     if (200..300).contains(&answer.status) { Ok(()) } else { Err(format!("status {}", answer.status)) }
 }

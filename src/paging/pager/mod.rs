@@ -2,6 +2,7 @@
 //! send.
 
 mod book;
+mod called;
 mod handle;
 mod heartbeat;
 mod worker;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 use super::acklink::{AckLinks, KeyError};
+use super::callbacks::Seen;
 use super::config::PagingConfig;
 use super::engine::{Engine, Now};
 use super::metrics::PagingMetrics;
-use super::receivers::{NoTemplates, Render, Senders, Transport};
+use super::receivers::{NoTemplates, Render, SenderParts, Senders, Threads, Transport};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Clock, SystemClock};
 
@@ -101,6 +103,8 @@ impl Pager {
             external_url: options.external_url,
             render: options.render,
             clock: Arc::clone(&options.clock),
+            threads: Threads::load((!degraded).then(|| ledger.clone())),
+            seen: Arc::new(Seen::load((!degraded).then(|| ledger.clone()))),
             fixed: options.transport,
         };
         let (links, transport) = plant.build(&config)?;
@@ -140,6 +144,8 @@ struct Plant {
     external_url: String,
     render: Arc<dyn Render>,
     clock: Arc<dyn Clock>,
+    threads: Arc<Threads>,
+    seen: Arc<Seen>,
     fixed: Option<Arc<dyn Transport>>,
 }
 
@@ -157,17 +163,20 @@ impl Plant {
             Some(file) => Some(AckLinks::from_file(file, &self.instance, url)?),
             None => None,
         };
+        for secrets in [&config.callbacks.pagerduty, &config.callbacks.slack].into_iter().flatten() {
+            secrets.read().map_err(|e| PagerError::Receiver(format!("callbacks: {e}")))?;
+        }
         if let Some(fixed) = &self.fixed {
             return Ok((links, Arc::clone(fixed)));
         }
-        let senders = Senders::new(
-            config,
-            links.clone(),
-            &self.external_url,
-            Arc::clone(&self.render),
-            Arc::clone(&self.clock),
-        )
-        .map_err(PagerError::Receiver)?;
+        let parts = SenderParts {
+            links: links.clone(),
+            external_url: self.external_url.clone(),
+            render: Arc::clone(&self.render),
+            clock: Arc::clone(&self.clock),
+            threads: Arc::clone(&self.threads),
+        };
+        let senders = Senders::new(config, parts).map_err(PagerError::Receiver)?;
         Ok((links, Arc::new(senders)))
     }
 }

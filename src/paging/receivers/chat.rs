@@ -21,7 +21,7 @@ const GREEN: u32 = 0x002c_a02c;
 
 pub(super) async fn discord(config: &DiscordConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
     let n = message.notification();
-    let title = message.text_or(config.title.as_deref(), || text::subject(n));
+    let title = message.title(config.title.as_deref());
     let description =
         message.text_or(config.message.as_deref(), || text::body(n, message.ack_url().as_deref()));
     let mut body = json!({
@@ -42,7 +42,7 @@ pub(super) async fn discord(config: &DiscordConfig, message: &Message<'_>, clien
 
 pub(super) async fn msteams(config: &MsteamsConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
     let n = message.notification();
-    let title = message.text_or(config.title.as_deref(), || text::subject(n));
+    let title = message.title(config.title.as_deref());
     let text = message.text_or(config.text.as_deref(), || text::body(n, message.ack_url().as_deref()));
     let color = if n.status() == "firing" { RED } else { GREEN };
     let body = json!({
@@ -62,7 +62,7 @@ pub(super) async fn msteamsv2(
     client: &HttpClient,
 ) -> Outcome {
     let n = message.notification();
-    let title = message.text_or(config.title.as_deref(), || text::subject(n));
+    let title = message.title(config.title.as_deref());
     let text = message.text_or(config.text.as_deref(), || text::body(n, None));
     let color = if n.status() == "firing" { "Attention" } else { "Good" };
     let mut card = json!({

@@ -1,21 +1,21 @@
 //! PagerDuty's Events API, version 2, and version 1 for integrations of the type `Prometheus`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use hyper::Method;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::text::{self, cut};
 use super::{Message, json_request, post};
 use crate::net::http::HttpClient;
-use crate::paging::config::{IgnoredOrText, PagerdutyConfig};
+use crate::paging::config::PagerdutyConfig;
 use crate::paging::engine::Outcome;
 use crate::paging::notification::Reason;
 
 /// Characters of a summary (version 2) and of a description (version 1).
 const MAX_SUMMARY: usize = 1024;
+/// Characters of any other text: more than a name or an address has.
+const MAX_PART: usize = 8192;
 /// Bytes of an event; longer details are left out.
 const MAX_EVENT: usize = 512_000;
 /// Where version 1 is spoken.
@@ -43,31 +43,34 @@ async fn attempt(
         let url = config.url.as_ref().map(|u| u.0.clone()).unwrap_or_default();
         (url, version_2(config, message, &message.text(&routing_key), &details))
     };
-    let mut event = event;
-    if event.to_string().len() > MAX_EVENT {
-        let short = json!({"error": "the details were longer than PagerDuty takes, and were left out"});
-        if let Some(payload) = event.get_mut("payload") {
-            payload["custom_details"] = short;
-        } else {
-            event["details"] = short;
+    let request = json_request(Method::POST, url, &fitted(event, message), message)?;
+    let sent = post(client, request, config.timeout).await.map(drop);
+    match sent {
+        // Version 1 says so when it is asked too often.
+        Err(Outcome::Final { reason }) if routing_key.is_empty() && reason.starts_with("status 403") => {
+            Err(Outcome::Retry { reason, after_ms: None })
         }
+        sent => sent,
     }
-    let request = json_request(Method::POST, url, &event, message)?;
-    post(client, request, config.timeout).await.map(drop)
 }
 
-/// The same for everything that is said about one thing: the incident, or the group.
-fn dedup_key(message: &Message<'_>) -> String {
-    let n = message.notification();
-    if let Some(incident) = &n.incident {
-        let instance = message.job.key.split('-').next().unwrap_or_default();
-        return format!("{instance}-i{}", incident.id);
+/// The event in a size that is taken: without details if need be, and then without pictures and links.
+fn fitted(mut event: Value, message: &Message<'_>) -> Value {
+    if event.to_string().len() > MAX_EVENT {
+        let mut short = json!({"error": "the details were longer than PagerDuty takes, and were left out"});
+        if let Some(url) = message.ack_url() {
+            short["acknowledge"] = url.into();
+        }
+        match event.get_mut("payload") {
+            Some(payload) => payload["custom_details"] = short,
+            None => event["details"] = short,
+        }
     }
-    let mut key = String::with_capacity(64);
-    for byte in Sha256::digest(n.group_key.as_bytes()) {
-        let _ = write!(key, "{byte:02x}");
+    if event.to_string().len() > MAX_EVENT {
+        event["images"] = json!([]);
+        event["links"] = json!([]);
     }
-    key
+    event
 }
 
 fn action(message: &Message<'_>) -> &'static str {
@@ -80,28 +83,25 @@ fn action(message: &Message<'_>) -> &'static str {
 }
 
 /// What the configuration says, or what Alertmanager shows.
-fn details(config: &PagerdutyConfig, message: &Message<'_>) -> BTreeMap<String, String> {
+fn details(config: &PagerdutyConfig, message: &Message<'_>) -> BTreeMap<String, Value> {
     let n = message.notification();
-    let mut details = BTreeMap::from([
-        ("firing".to_owned(), text::list(text::firing(n))),
-        ("resolved".to_owned(), text::list(text::resolved(n))),
-        ("num_firing".to_owned(), text::firing(n).count().to_string()),
-        ("num_resolved".to_owned(), text::resolved(n).count().to_string()),
+    let mut details: BTreeMap<String, Value> = BTreeMap::from([
+        ("firing".to_owned(), text::list(text::firing(n)).into()),
+        ("resolved".to_owned(), text::list(text::resolved(n)).into()),
+        ("num_firing".to_owned(), text::firing(n).count().to_string().into()),
+        ("num_resolved".to_owned(), text::resolved(n).count().to_string().into()),
     ]);
     for (name, value) in config.details.iter().flatten() {
-        if let IgnoredOrText::Text(template) = value {
-            details.insert(name.clone(), message.text(template));
-        }
+        details.insert(name.clone(), message.json(value));
     }
     if let Some(url) = message.ack_url() {
-        details.insert("acknowledge".to_owned(), url);
+        details.insert("acknowledge".to_owned(), url.into());
     }
     details
 }
 
 fn summary(config: &PagerdutyConfig, message: &Message<'_>) -> String {
-    let text = message.text_or(config.description.as_deref(), || text::subject(message.notification()));
-    cut(&text, MAX_SUMMARY)
+    cut(&message.title(config.description.as_deref()), MAX_SUMMARY)
 }
 
 fn client_name(config: &PagerdutyConfig, message: &Message<'_>) -> String {
@@ -112,7 +112,7 @@ fn version_2(
     config: &PagerdutyConfig,
     message: &Message<'_>,
     routing_key: &str,
-    details: &BTreeMap<String, String>,
+    details: &BTreeMap<String, Value>,
 ) -> Value {
     let client = client_name(config, message);
     let severity = message.text_or(config.severity.as_deref(), || "error".to_owned());
@@ -121,7 +121,10 @@ fn version_2(
         "critical" | "error" | "warning" | "info" => severity,
         _ => "error".to_owned(),
     };
-    let part = |t: &Option<String>| t.as_deref().map(|t| message.text(t)).filter(|t| !t.is_empty());
+    let part = |t: &Option<String>| {
+        let text = t.as_deref().map(|t| message.text(t)).filter(|t| !t.is_empty());
+        text.map(|t| cut(&t, MAX_PART))
+    };
     let images: Vec<Value> = config
         .images
         .iter()
@@ -142,7 +145,7 @@ fn version_2(
     json!({
         "routing_key": routing_key,
         "event_action": action(message),
-        "dedup_key": dedup_key(message),
+        "dedup_key": message.dedup_key(),
         "client": client,
         "client_url": message.text_or(config.client_url.as_deref(), || message.external_url().to_owned()),
         "images": images,
@@ -163,12 +166,12 @@ fn version_1(
     config: &PagerdutyConfig,
     message: &Message<'_>,
     service_key: &str,
-    details: &BTreeMap<String, String>,
+    details: &BTreeMap<String, Value>,
 ) -> Value {
     json!({
         "service_key": service_key,
         "event_type": action(message),
-        "incident_key": dedup_key(message),
+        "incident_key": message.dedup_key(),
         "description": summary(config, message),
         "client": client_name(config, message),
         "client_url": message.text_or(config.client_url.as_deref(), || message.external_url().to_owned()),

@@ -1,17 +1,25 @@
 //! Slack: incoming webhooks, and the Web API with a bot token.
+//!
+//! With a token one message stands for a group or an incident. It is brought up to date in its place, and what
+//! happened is told in its thread. An update rings no bell, so a further page is told to the channel too.
 
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::text::{self, cut};
-use super::{Message, json_request, post};
+use super::{Message, Thread, json_request, post};
 use crate::net::http::HttpClient;
 use crate::paging::config::{AttachmentField, SLACK_POST_MESSAGE, SlackAction, SlackConfig};
 use crate::paging::engine::Outcome;
+use crate::paging::notification::Reason;
 
 /// Characters that Slack shows of a title and of a text.
 const MAX_TITLE: usize = 1024;
 const MAX_TEXT: usize = 8000;
+/// The name of the button that acknowledges.
+pub const BUTTON: &str = "sideband_acknowledge";
+/// What the engine says of a group that is spoken of for the first time (again).
+const FIRST: &str = "first notification";
 
 /// One attempt.
 pub(super) async fn send(config: &SlackConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
@@ -28,29 +36,153 @@ async fn attempt(config: &SlackConfig, message: &Message<'_>, client: &HttpClien
     } else {
         config.app_url.as_ref().map_or(SLACK_POST_MESSAGE, |u| u.0.as_str()).to_owned()
     };
-    let mut request = json_request(Method::POST, url, &body(config, message), message)?;
-    if !token.is_empty() {
-        request.headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+    let channel = Channel { config, message, client, token, url };
+    let root = body(config, message);
+    if !config.updates() {
+        return channel.call("", &root).await.map(drop);
     }
-    let answer = post(client, request, config.timeout).await?;
-    refused(&answer).map_or(Ok(()), Err)
+    let key = format!("{}\u{0}{}", message.dedup_key(), message.integration());
+    let n = message.notification();
+    let threads = message.threads();
+    let known = threads.get(&key);
+    // A group that was over and comes back gets a message of its own, unless this very one was written already.
+    let known = known.filter(|t| n.why != FIRST || n.reason != Reason::Group || t.last == message.job.key);
+    let thread = match known {
+        Some(thread) if channel.update(&thread, &root).await? => {
+            if thread.last != message.job.key {
+                channel.call("", &channel.reply(&thread)).await?;
+            }
+            thread
+        }
+        _ => {
+            let answer = channel.call("", &root).await?;
+            let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            Thread { channel: text("channel"), ts: text("ts"), last: String::new(), at: 0 }
+        }
+    };
+    let keep = !message.is_over() && !thread.ts.is_empty();
+    let thread = Thread { last: message.job.key.clone(), at: message.now(), ..thread };
+    threads.set(&key, keep.then_some(thread), message.now()).await;
+    Ok(())
 }
 
+/// Where to, and with what.
+struct Channel<'a> {
+    config: &'a SlackConfig,
+    message: &'a Message<'a>,
+    client: &'a HttpClient,
+    /// Empty for an incoming webhook.
+    token: String,
+    url: String,
+}
+
+impl Channel<'_> {
+    /// Calls a method of the API (by default the configured one), and reads its answer.
+    async fn call(&self, method: &str, body: &Value) -> Result<Value, Outcome> {
+        let url = match (method, self.url.rsplit_once('/')) {
+            ("", _) | (_, None) => self.url.clone(),
+            (method, Some((base, _))) => format!("{base}/{method}"),
+        };
+        let mut request = json_request(Method::POST, url, body, self.message)?;
+        if !self.token.is_empty() {
+            request.headers.push(("Authorization".to_owned(), format!("Bearer {}", self.token)));
+        }
+        let answer = post(self.client, request, self.config.timeout).await?;
+        // An incoming webhook answers `ok`, which is no JSON.
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        refused(&answer).map_or(Ok(answer), Err)
+    }
+
+    /// Brings a message up to date; false when it is not there any more, or cannot be changed.
+    async fn update(&self, thread: &Thread, root: &Value) -> Result<bool, Outcome> {
+        let mut body = root.clone();
+        if let Value::Object(fields) = &mut body {
+            for name in ["username", "icon_emoji", "icon_url"] {
+                fields.remove(name);
+            }
+            fields.insert("channel".to_owned(), thread.channel.clone().into());
+            fields.insert("ts".to_owned(), thread.ts.clone().into());
+        }
+        match self.call("chat.update", &body).await {
+            Ok(_) => Ok(true),
+            Err(Outcome::Final { reason }) if GONE.iter().any(|g| reason.ends_with(g)) => {
+                tracing::info!(%reason, "the message of a group cannot be updated: a new one is written");
+                Ok(false)
+            }
+            Err(outcome) => Err(outcome),
+        }
+    }
+
+    /// A line of the thread.
+    fn reply(&self, thread: &Thread) -> Value {
+        let (n, message) = (self.message.notification(), self.message);
+        // What Alertmanager's users wait for in a channel rings there too: further alerts, and being reminded.
+        let rings = match n.reason {
+            Reason::Page => true,
+            Reason::Group => n.status() == "firing" && n.why != "some alerts resolved",
+            Reason::Acknowledged | Reason::Resolved => false,
+        };
+        let mut text = match n.reason {
+            Reason::Page => {
+                let (who, loops) = n.incident.as_ref().map_or((String::new(), 0), |i| {
+                    (i.user.clone().unwrap_or_else(|| i.target.clone()), i.round)
+                });
+                let step = n.incident.as_ref().map_or(0, |i| i.step);
+                format!("{}\nPaged: {who} (step {step}, loop {loops})", message.title(None))
+            }
+            Reason::Acknowledged => text::acknowledged(n),
+            Reason::Group | Reason::Resolved => {
+                format!("{}: {}", message.title(self.config.title.as_deref()), n.why)
+            }
+        };
+        if let Some(url) = message.ack_url() {
+            text = format!("{text}\n<{url}|Acknowledge>");
+        }
+        let mut reply = json!({
+            "channel": thread.channel, "thread_ts": thread.ts, "text": cut(&text, MAX_TEXT),
+        });
+        if rings {
+            reply["reply_broadcast"] = true.into();
+        }
+        for (name, template) in [
+            ("username", Some(self.config.username.as_deref().unwrap_or("sideband"))),
+            ("icon_emoji", self.config.icon_emoji.as_deref()),
+            ("icon_url", self.config.icon_url.as_deref()),
+        ] {
+            if let Some(value) = template.map(|t| message.text(t)).filter(|v| !v.is_empty()) {
+                reply[name] = value.into();
+            }
+        }
+        reply
+    }
+}
+
+/// Errors after which a new message does what the update could not.
+const GONE: [&str; 6] = [
+    "message_not_found",
+    "cant_update_message",
+    "edit_window_closed",
+    "update_failed",
+    "channel_not_found",
+    "is_inactive",
+];
+
 /// The Web API says no with status 200.
-fn refused(answer: &[u8]) -> Option<Outcome> {
-    let answer: Value = serde_json::from_slice(answer).ok()?;
+fn refused(answer: &Value) -> Option<Outcome> {
     if answer.get("ok")?.as_bool()? {
         return None;
     }
     let error = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
-    let reason = format!("Slack: {error}");
+    let reason = format!("Slack: {}", cut(error, 200));
     Some(match error {
         "ratelimited"
         | "rate_limited"
         | "fatal_error"
         | "internal_error"
         | "service_unavailable"
-        | "request_timeout" => Outcome::Retry { reason, after_ms: None },
+        | "request_timeout"
+        | "team_added_to_org"
+        | "org_login_required" => Outcome::Retry { reason, after_ms: None },
         _ => Outcome::Final { reason },
     })
 }
@@ -58,10 +190,18 @@ fn refused(answer: &[u8]) -> Option<Outcome> {
 fn body(config: &SlackConfig, message: &Message<'_>) -> Value {
     let n = message.notification();
     let color = message.text_or(config.color.as_deref(), || {
-        if n.status() == "firing" { "danger" } else { "good" }.to_owned()
+        match n.reason {
+            Reason::Acknowledged => "warning",
+            _ if message.is_over() || n.status() != "firing" => "good",
+            _ => "danger",
+        }
+        .to_owned()
     });
-    let title = message.text_or(config.title.as_deref(), || text::subject(n));
+    let title = message.title(config.title.as_deref());
     let mut body_text = message.text_or(config.text.as_deref(), || text::body(n, None));
+    if n.reason == Reason::Acknowledged {
+        body_text = format!("{}\n{body_text}", text::acknowledged(n));
+    }
     if let Some(url) = message.ack_url() {
         body_text = format!("<{url}|Acknowledge>\n{body_text}");
     }
@@ -92,7 +232,17 @@ fn body(config: &SlackConfig, message: &Message<'_>) -> Value {
     if !fields.is_empty() {
         put("fields", fields.into());
     }
-    let actions: Vec<Value> = config.actions.iter().flatten().map(|a| action(a, message)).collect();
+    let mut actions: Vec<Value> = config.actions.iter().flatten().map(|a| action(a, message)).collect();
+    if let Some(token) = message.button_token() {
+        let text = "Acknowledge";
+        actions.push(
+            json!({"type": "button", "name": BUTTON, "text": text, "style": "primary", "value": token}),
+        );
+        if config.callback_id.as_deref().unwrap_or_default().is_empty() {
+            // Without one Slack does not send the button's name back.
+            put("callback_id", BUTTON.into());
+        }
+    }
     if !actions.is_empty() {
         put("actions", actions.into());
     }

@@ -133,6 +133,12 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
     out
 }
 
+/// That somebody has it in hand, and who.
+pub(super) fn acknowledged(n: &Notification) -> String {
+    let who = n.incident.as_ref().and_then(|i| i.acknowledged_by.as_deref());
+    who.map_or_else(|| "Acknowledged".to_owned(), |who| format!("Acknowledged by {who}"))
+}
+
 /// At most so many characters; what is cut off is shown by an ellipsis.
 pub(super) fn cut(text: &str, max: usize) -> String {
     if text.chars().count() <= max {
@@ -140,41 +146,3 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     }
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
-
-/// Named templates that Alertmanager's files may call without defining them. Load them before the files of
-/// the configuration.
-pub const DEFAULT_TEMPLATES: &str = concat!(
-    r#"{{ define "__alertmanager" }}sideband{{ end }}"#,
-    r#"{{ define "__alertmanagerURL" }}{{ .ExternalURL }}{{ end }}"#,
-    r#"{{ define "__subject" }}[{{ toUpper .Status }}{{ if eq .Status "firing" }}:{{ len .Alerts.Firing }}{{ end }}]"#,
-    r#"{{ range .GroupLabels.SortedPairs }} {{ .Value }}{{ end }}"#,
-    r#"{{ if gt (len .CommonLabels) (len .GroupLabels) }} "#,
-    r#"({{ join " " (.CommonLabels.Remove .GroupLabels.Names).Values }}){{ end }}{{ end }}"#,
-    r#"{{ define "__description" }}{{ end }}"#,
-    r#"{{ define "__text_alert_list" }}{{ range . }}Labels:{{ range .Labels.SortedPairs }}"#,
-    "\n - {{ .Name }} = {{ .Value }}{{ end }}\nAnnotations:{{ range .Annotations.SortedPairs }}",
-    "\n - {{ .Name }} = {{ .Value }}{{ end }}\nSource: {{ .GeneratorURL }}\n{{ end }}{{ end }}",
-    r#"{{ define "__text" }}{{ if .Alerts.Firing }}Firing:"#,
-    "\n{{ template \"__text_alert_list\" .Alerts.Firing }}{{ end }}{{ if .Alerts.Resolved }}Resolved:\n",
-    r#"{{ template "__text_alert_list" .Alerts.Resolved }}{{ end }}{{ end }}"#,
-    r#"{{ define "slack.default.title" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "slack.default.username" }}{{ template "__alertmanager" . }}{{ end }}"#,
-    r#"{{ define "slack.default.fallback" }}{{ template "slack.default.title" . }} | {{ .ExternalURL }}{{ end }}"#,
-    r#"{{ define "slack.default.callbackid" }}{{ end }}{{ define "slack.default.pretext" }}{{ end }}"#,
-    r#"{{ define "slack.default.titlelink" }}{{ .ExternalURL }}{{ end }}{{ define "slack.default.text" }}{{ end }}"#,
-    r#"{{ define "slack.default.footer" }}{{ end }}{{ define "slack.default.iconemoji" }}{{ end }}"#,
-    r#"{{ define "slack.default.iconurl" }}{{ end }}"#,
-    r#"{{ define "pagerduty.default.description" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}"#,
-    r#"{{ define "pagerduty.default.clientURL" }}{{ .ExternalURL }}{{ end }}"#,
-    r#"{{ define "pagerduty.default.instances" }}{{ template "__text_alert_list" . }}{{ end }}"#,
-    r#"{{ define "email.default.subject" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "discord.default.title" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "discord.default.message" }}{{ template "__text" . }}{{ end }}"#,
-    r#"{{ define "discord.default.content" }}{{ end }}"#,
-    r#"{{ define "msteams.default.title" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "msteams.default.summary" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "msteams.default.text" }}{{ template "__text" . }}{{ end }}"#,
-    r#"{{ define "msteamsv2.default.title" }}{{ template "__subject" . }}{{ end }}"#,
-    r#"{{ define "msteamsv2.default.text" }}{{ template "__text" . }}{{ end }}"#,
-);

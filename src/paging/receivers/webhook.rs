@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper::Method;
 use sha2::Sha256;
 
-use super::{Message, json_request, post};
+use super::{Message, deliver, hex, json_request};
 use crate::net::http::{HttpClient, HttpRequest};
 use crate::paging::config::WebhookConfig;
 use crate::paging::engine::Outcome;
@@ -12,14 +12,7 @@ use crate::paging::notification::WebhookBody;
 
 /// One attempt.
 pub(super) async fn send(config: &WebhookConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
-    let request = match request(config, message) {
-        Ok(request) => request,
-        Err(outcome) => return outcome,
-    };
-    match post(client, request, config.timeout).await {
-        Ok(_) => Outcome::Delivered,
-        Err(outcome) => outcome,
-    }
+    deliver(client, request(config, message), config.timeout).await
 }
 
 fn request(config: &WebhookConfig, message: &Message<'_>) -> Result<HttpRequest, Outcome> {
@@ -29,8 +22,13 @@ fn request(config: &WebhookConfig, message: &Message<'_>) -> Result<HttpRequest,
         message.external_url(),
         config.max_alerts.unwrap_or_default(),
         message.ack_url(),
-    );
-    let mut request = json_request(Method::POST, message.text(&url), &body, message)?;
+    )
+    .with_feedback(message.feedback_url());
+    let url = message.text(&url);
+    let mut request = match &config.payload {
+        Some(payload) => json_request(Method::POST, url, &message.json(payload), message)?,
+        None => json_request(Method::POST, url, &body, message)?,
+    };
     let key = message.secret(config.signing_key.as_ref(), config.signing_key_file.as_deref())?;
     if !key.is_empty() {
         // Of the attempt, so that whoever receives it can refuse old ones.
@@ -50,12 +48,7 @@ fn signature(key: &[u8], timestamp: i64, body: &[u8]) -> Result<String, Outcome>
     mac.update(timestamp.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    let mut text = String::from("v1=");
-    for byte in mac.finalize().into_bytes() {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(format!("v1={}", hex(&mac.finalize().into_bytes())))
 }
 
 #[cfg(test)]

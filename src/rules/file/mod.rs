@@ -116,7 +116,7 @@ pub struct Templates {
 pub const ALERTING_VARIABLES: [&str; 4] = ["$labels", "$externalLabels", "$externalURL", "$value"];
 
 /// Those of sigma rules: of one series and the band that fires.
-pub const SIGMA_VARIABLES: [&str; 11] = [
+pub const SIGMA_VARIABLES: [&str; 12] = [
     "$labels",
     "$externalLabels",
     "$externalURL",
@@ -128,6 +128,7 @@ pub const SIGMA_VARIABLES: [&str; 11] = [
     "$samples",
     "$firings",
     "$useful",
+    "$useless",
 ];
 
 impl RuleSpec {

@@ -114,6 +114,7 @@ keys! {
         bands: Option<Spanned<Vec<Spanned<Band>>>> = "bands",
         clear_sigma: Maybe = "clear_sigma",
         page_budget: Maybe = "page_budget",
+        page_quiet: Maybe = "page_quiet",
         judge: Maybe = "judge",
     }
 }

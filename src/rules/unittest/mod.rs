@@ -199,7 +199,13 @@ impl Run<'_> {
             external_url: test.external_url.trim_end_matches('/').to_owned(),
             ..Settings::default()
         };
-        let context = Context { engine: &engine, source: &storage, storage: &storage, settings: &settings };
+        let context = Context {
+            engine: &engine,
+            source: &storage,
+            storage: &storage,
+            settings: &settings,
+            replay: None,
+        };
         let groups: Vec<Group> = groups
             .iter()
             .enumerate()

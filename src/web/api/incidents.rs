@@ -1,4 +1,4 @@
-//! `/api/v1/incidents`: list, look at, acknowledge, resolve.
+//! `/api/v1/incidents`: list, look at, acknowledge, resolve, judge.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_all
 use super::super::server::Asked;
 use super::super::state::State;
 use super::super::views::{CommandError, IncidentView};
-use super::blocking;
+use super::{blocking, feedback};
 
 /// How many incidents a list has when the request does not say.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 /// Characters of what a person wrote that are kept.
-const MAX_TEXT: usize = 1_000;
+pub(in crate::web) const MAX_TEXT: usize = 1_000;
 
 impl From<CommandError> for ApiError {
     fn from(e: CommandError) -> Self {
@@ -60,8 +60,9 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
                 Err(e) => Err(e),
             }
         }
+        [id, "judge"] if asked.method() == Method::POST => feedback::judge(state, asked, id).await,
         [] | [_] => return method_not_allowed("GET"),
-        [_, "ack" | "acknowledge" | "resolve"] => return method_not_allowed("POST"),
+        [_, "ack" | "acknowledge" | "resolve" | "judge"] => return method_not_allowed("POST"),
         _ => return not_found(),
     };
     match result {
@@ -111,10 +112,10 @@ async fn act(
             text.truncate(at);
         }
     }
-    let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
+    let (incidents, id, from) = (Arc::clone(&state.parts.incidents), id.to_owned(), asked.origin());
     blocking(move || match command {
-        Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &said.comment)?),
-        Command::Resolve => Ok(incidents.resolve(&id, &said.by, &said.comment)?),
+        Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &from, &said.comment)?),
+        Command::Resolve => Ok(incidents.resolve(&id, &said.by, &from, &said.comment)?),
     })
     .await
 }

@@ -114,7 +114,11 @@ pub(super) fn alerts(state: &State) -> Result<Success, ApiError> {
 
 /// `/alertmanagers`.
 pub(super) fn alertmanagers(state: &State) -> Result<Success, ApiError> {
-    let active: Vec<serde_json::Value> =
-        state.parts.lifecycle.alertmanagers().iter().map(|url| serde_json::json!({ "url": url })).collect();
-    Success::of(&serde_json::json!({ "activeAlertmanagers": active, "droppedAlertmanagers": [] }))
+    let (active, dropped) = state.parts.lifecycle.alertmanagers();
+    let list = |urls: &[String]| -> Vec<serde_json::Value> {
+        urls.iter().map(|url| serde_json::json!({ "url": url })).collect()
+    };
+    Success::of(&serde_json::json!({
+        "activeAlertmanagers": list(&active), "droppedAlertmanagers": list(&dropped),
+    }))
 }

@@ -137,8 +137,7 @@ button,input,select{font:inherit;color:inherit;background:var(--bg);border:1px s
 button{cursor:pointer;font-weight:600}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
 .ack{max-width:30rem;margin:1rem auto}.big{width:100%;min-height:3.5rem;font-size:1.2rem;background:var(--link);color:var(--bg);border:0}\
 svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--line);border-radius:.5rem}\
-svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .grid{stroke:var(--line)}svg .line{fill:none;stroke-width:2}\
-svg .band{fill:var(--band)}svg .b1{opacity:.28}svg .b2{opacity:.18}svg .b3{opacity:.1}svg .center{stroke:var(--band);fill:none;stroke-dasharray:5 4}\
+svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .line{fill:none;stroke-width:2}\
 .key{display:inline-block;width:1.2rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
 .c0{stroke:#0a7a5c;background:#0a7a5c}.c1{stroke:#c2410c;background:#c2410c}.c2{stroke:#7c3aed;background:#7c3aed}\
 .c3{stroke:#b91c7a;background:#b91c7a}.c4{stroke:#4d7c0f;background:#4d7c0f}.c5{stroke:#a16207;background:#a16207}\

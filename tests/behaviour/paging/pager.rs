@@ -8,7 +8,7 @@ use sideband::model::{Alert, Clock as _, Labels, SystemClock};
 use sideband::paging::acklink::LinkError;
 use sideband::paging::config::PagingConfig;
 use sideband::paging::engine::{AckResult, CommandError, Job, Outcome};
-use sideband::paging::incident::{Actor, State};
+use sideband::paging::incident::{Actor, State, Verdict};
 use sideband::paging::receivers::{Sending, Transport};
 use sideband::paging::{Pager, PagerError, PagerHandle, PagerOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -178,6 +178,20 @@ async fn a_page_over_http_is_signed_and_its_link_acknowledges() {
     assert!(
         matches!(again.result, AckResult::Already(a) if a.actor.via == "link" && a.actor.from == "192.0.2.1")
     );
+    // The other link says whether it was useful, and neither does the other's work.
+    let link = body["feedback_url"].as_str().unwrap();
+    let other = link.strip_prefix("https://me.example/judge/").unwrap();
+    assert!(pager.check_link(other).is_err() && pager.check_judge_link(token).is_err());
+    let claim = pager.check_judge_link(other).unwrap();
+    let actor = || Actor { by: claim.person.clone(), via: "link".to_owned(), from: String::new() };
+    for verdict in [Verdict::Useless, Verdict::Useful] {
+        pager.judge(claim.incident, verdict, actor(), "it helped".to_owned()).await.unwrap().unwrap();
+    }
+    let judged = pager.incident(claim.incident).await.unwrap().unwrap();
+    let said = judged.judged.unwrap();
+    assert_eq!((said.verdict, said.by.as_str(), said.comment.as_str()), ("useful", "anna", "it helped"));
+    assert_eq!(judged.history.iter().filter(|h| h.what.starts_with("judged ")).count(), 2);
+    assert!(pager.judge(77, Verdict::Useful, actor(), String::new()).await.unwrap().is_err());
     pager.shutdown().await;
 }
 
@@ -187,9 +201,9 @@ async fn a_receiver_that_cannot_be_sent_to_is_refused_by_name() {
 route: {receiver: p}
 receivers:
 - name: p
-  telegram_configs: [{chat_id: 1, bot_token: x}]
+  sns_configs: [{topic_arn: x}]
 - name: unused
-  telegram_configs: [{chat_id: 1, bot_token: x}]
+  sns_configs: [{topic_arn: x}]
 ";
     let config = PagingConfig::parse(std::path::Path::new("paging.yml"), text).unwrap();
     assert_eq!(config.unsendable.len(), 1);
@@ -197,7 +211,7 @@ receivers:
         panic!("it starts");
     };
     let text = refused.to_string();
-    assert!(text.contains("\"p\"") && text.contains("telegram_configs") && text.contains("use "), "{text}");
+    assert!(text.contains("\"p\"") && text.contains("sns_configs") && text.contains("use "), "{text}");
 }
 
 /// Every kind that is sent to, over HTTP: what arrives.

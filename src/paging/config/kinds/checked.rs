@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::super::Global;
 use super::super::scalar::{Bool, SecretUrl, Url};
+use super::super::visit::{See, Visit};
 use super::{AttachmentField, File, Kind, List, Text, inherit, one_way, secret, set};
 use crate::model::{Duration, Secret};
 use crate::net::http::HttpClientConfig;
@@ -56,6 +57,16 @@ pub enum JiraText {
     Number(f64),
     More(JiraField),
 }
+impl Visit for JiraText {
+    fn visit(&self, place: &str, see: See<'_>) {
+        match self {
+            Self::Template(text) => text.visit(place, see),
+            Self::Number(_) => {}
+            Self::More(field) => field.visit(place, see),
+        }
+    }
+}
+
 kind! { JiraField { template: Text, enable_update: Option<Bool>, } }
 
 impl Kind for JiraConfig {
@@ -169,6 +180,35 @@ kind! { PushoverConfig {
 /// A duration as Go writes it, which only has to be one: `1h2m3.5s`.
 #[derive(Debug, Clone)]
 pub struct GoDuration(pub String);
+
+impl GoDuration {
+    /// Whole seconds; what is below zero is none.
+    pub fn seconds(&self) -> u64 {
+        let negative = self.0.starts_with('-');
+        let mut rest = self.0.trim_start_matches(['-', '+']);
+        let mut seconds = 0.0;
+        while !rest.is_empty() {
+            let tail = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            let number: f64 = rest[..rest.len() - tail.len()].parse().unwrap_or_default();
+            let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+            seconds += number
+                * match &tail[..end] {
+                    "h" => 3600.0,
+                    "m" => 60.0,
+                    "s" => 1.0,
+                    "ms" => 1e-3,
+                    _ => 0.0,
+                };
+            rest = &tail[end..];
+        }
+        // A float that is too large becomes the largest number.
+        if negative { 0 } else { seconds as u64 }
+    }
+}
+
+impl Visit for GoDuration {
+    fn visit(&self, _: &str, _: See<'_>) {}
+}
 
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

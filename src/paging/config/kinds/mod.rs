@@ -15,20 +15,26 @@ type File = Option<String>;
 /// A list with entries that YAML may have left empty.
 type List<T> = Option<Vec<T>>;
 
-/// Defines a kind: every key optional, unknown ones refused.
+/// Defines a kind: every key optional, unknown ones refused; its texts and secrets can be visited.
 macro_rules! kind {
-    ($(#[$meta:meta])* $name:ident { $($field:ident : $type:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$key:meta])* $field:ident : $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            $(pub $field: $type,)*
+            $($(#[$key])* pub $field: $type,)*
+        }
+
+        impl $crate::paging::config::visit::Visit for $name {
+            fn visit(&self, place: &str, see: $crate::paging::config::visit::See<'_>) {
+                $($crate::paging::config::visit::below(&self.$field, place, stringify!($field), see);)*
+            }
         }
     };
 }
 
 /// The keys that all kinds have, and their check.
-pub trait Kind {
+pub trait Kind: super::visit::Visit {
     /// The key under which the file has it, without `_configs`.
     const NAME: &'static str;
     /// Is a resolved group told of when the file does not say?
@@ -44,6 +50,11 @@ pub trait Kind {
     /// # Errors
     /// A sentence with the keys.
     fn check(&mut self, global: &Global) -> Result<(), String>;
+
+    /// Why it cannot be sent to, though its kind can; asked after the check.
+    fn cannot_send(&self) -> Option<String> {
+        None
+    }
 }
 
 macro_rules! common {

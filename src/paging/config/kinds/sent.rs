@@ -1,9 +1,9 @@
-//! Kinds that can be sent to (and e-mail).
+//! Kinds that can be sent to.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::super::Global;
 use super::super::scalar::{Bool, HostPort, SecretUrl, Url};
@@ -13,7 +13,7 @@ use crate::net::http::{HttpClientConfig, TlsConfig};
 
 kind! { WebhookConfig {
     send_resolved: Option<Bool>, url: Option<Secret>, url_file: File, http_config: Option<HttpClientConfig>,
-    max_alerts: Option<u64>, timeout: Option<Duration>, payload: Option<IgnoredAny>,
+    max_alerts: Option<u64>, timeout: Option<Duration>, payload: Option<Value>,
     // Beyond Alertmanager's: the key that signs the requests.
     signing_key: Option<Secret>, signing_key_file: File,
 }}
@@ -103,26 +103,29 @@ impl Kind for EmailConfig {
         }
         Ok(())
     }
+
+    fn cannot_send(&self) -> Option<String> {
+        let password = secret(&self.auth_password) || set(&self.auth_password_file);
+        let digest = secret(&self.auth_secret) || set(&self.auth_secret_file);
+        let identity =
+            self.auth_identity.as_ref().filter(|i| !i.is_empty() && Some(*i) != self.auth_username.as_ref());
+        if set(&self.auth_username) && digest && !password {
+            return Some("auth_secret is for CRAM-MD5, which is not spoken; use auth_password".to_owned());
+        }
+        identity.map(|_| "an auth_identity other than auth_username cannot be given; leave it out".to_owned())
+    }
 }
 
 kind! { PagerdutyConfig {
     send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, routing_key: Option<Secret>,
     routing_key_file: File, service_key: Option<Secret>, service_key_file: File, url: Option<Url>,
     client: Text, client_url: Text, description: Text, severity: Text, source: Text,
-    details: Option<BTreeMap<String, IgnoredOrText>>, images: List<PagerdutyImage>, links: List<PagerdutyLink>,
+    details: Option<BTreeMap<String, Value>>, images: List<PagerdutyImage>, links: List<PagerdutyLink>,
     component: Text, group: Text, class: Text, timeout: Option<Duration>,
 }}
 
 kind! { PagerdutyImage { href: Text, src: Text, alt: Text, } }
 kind! { PagerdutyLink { href: Text, text: Text, } }
-
-/// A text, or a structure that is only looked at.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum IgnoredOrText {
-    Text(String),
-    Other(IgnoredAny),
-}
 
 impl Kind for PagerdutyConfig {
     const NAME: &'static str = "pagerduty";
@@ -148,8 +151,12 @@ impl Kind for PagerdutyConfig {
 
 kind! { SlackConfig {
     send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<SecretUrl>,
-    api_url_file: File, app_token: Option<Secret>, app_token_file: File, app_url: Option<Url>, channel: Text,
-    username: Text, color: Text, title: Text, title_link: Text, pretext: Text, text: Text, message_text: Text,
+    api_url_file: File,
+    #[serde(alias = "bot_token")]
+    app_token: Option<Secret>,
+    #[serde(alias = "bot_token_file")]
+    app_token_file: File,
+    app_url: Option<Url>, channel: Text, username: Text, color: Text, title: Text, title_link: Text, pretext: Text, text: Text, message_text: Text,
     fields: List<AttachmentField>, short_fields: Option<Bool>, footer: Text, fallback: Text, callback_id: Text,
     icon_emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
     mrkdwn_in: List<String>, actions: List<SlackAction>, timeout: Option<Duration>, update_message: Option<Bool>,
@@ -163,6 +170,19 @@ kind! { SlackConfirm { text: Text, title: Text, ok_text: Text, dismiss_text: Tex
 
 /// Where a bot token posts.
 pub const SLACK_POST_MESSAGE: &str = "https://slack.com/api/chat.postMessage";
+
+impl SlackConfig {
+    /// Is it the Web API, with a bot token, and not an incoming webhook?
+    pub fn has_token(&self) -> bool {
+        let posts = self.api_url.as_ref().is_some_and(|u| u.0.expose().ends_with("/chat.postMessage"));
+        posts || secret(&self.app_token) || set(&self.app_token_file)
+    }
+
+    /// Does one message stand for a group, brought up to date in its place? An incoming webhook cannot.
+    pub fn updates(&self) -> bool {
+        self.has_token() && self.update_message.is_none_or(|b| b.0)
+    }
+}
 
 impl Kind for SlackConfig {
     const NAME: &'static str = "slack";

@@ -1,0 +1,106 @@
+//! Opsgenie: an alert under one alias, acknowledged and closed.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::text::{self, cut};
+use super::{Message, json_request, post};
+use crate::net::http::HttpClient;
+use crate::paging::config::{OpsgenieConfig, OpsgenieResponder};
+use crate::paging::engine::Outcome;
+use crate::paging::notification::Reason;
+
+const URL: &str = "https://api.opsgenie.com/";
+/// Characters of the parts of an alert.
+const MAX_MESSAGE: usize = 130;
+const MAX_DESCRIPTION: usize = 15_000;
+const MAX_NOTE: usize = 25_000;
+
+/// One attempt.
+pub(super) async fn send(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
+    match attempt(config, message, client).await {
+        Ok(()) => Outcome::Delivered,
+        Err(outcome) => outcome,
+    }
+}
+
+async fn attempt(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpClient) -> Result<(), Outcome> {
+    let key = message.secret(config.api_key.as_ref(), config.api_key_file.as_deref())?;
+    let key = message.text(&key);
+    let base = config.api_url.as_ref().map_or(URL, |u| u.0.as_str()).trim_end_matches('/');
+    let alias = message.dedup_key();
+    let n = message.notification();
+    let part = |t: &Option<String>| t.as_deref().map(|t| message.text(t)).unwrap_or_default();
+    let source = message.text_or(config.source.as_deref(), || message.external_url().to_owned());
+    let headline = cut(&message.title(config.message.as_deref()), MAX_MESSAGE);
+    let description = message.text_or(config.description.as_deref(), || text::body(n, None));
+    let description = match message.ack_url() {
+        Some(url) => format!("Acknowledge: {url}\n{description}"),
+        None => description,
+    };
+    let description = cut(&description, MAX_DESCRIPTION);
+    let of_alias = |what: &str| format!("{base}/v2/alerts/{alias}/{what}?identifierType=alias");
+    let requests = if message.is_over() {
+        let body = json!({"source": source, "note": cut(&part(&config.note), MAX_NOTE)});
+        vec![(Method::POST, of_alias("close"), body)]
+    } else if n.reason == Reason::Acknowledged {
+        let body = json!({"source": source, "note": text::acknowledged(n)});
+        vec![(Method::POST, of_alias("acknowledge"), body)]
+    } else {
+        let mut body = Map::new();
+        let mut details: Map<String, Value> =
+            n.common_labels().into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        for (name, template) in config.details.iter().flatten() {
+            details.insert(name.clone(), part(template).into());
+        }
+        let list = |t: &Option<String>| -> Value {
+            let text = part(t);
+            text.split(',').map(str::trim).filter(|t| !t.is_empty()).collect()
+        };
+        let responders: Vec<Value> =
+            config.responders.iter().flatten().map(|r| responder(r, message)).collect();
+        for (name, value) in [
+            ("alias", alias.clone().into()),
+            ("message", headline.clone().into()),
+            ("description", description.clone().into()),
+            ("details", details.into()),
+            ("source", source.into()),
+            ("responders", responders.into()),
+            ("tags", list(&config.tags)),
+            ("actions", list(&config.actions)),
+            ("note", cut(&part(&config.note), MAX_NOTE).into()),
+            ("priority", part(&config.priority).into()),
+            ("entity", part(&config.entity).into()),
+        ] {
+            let empty =
+                value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+            if !empty {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        let mut requests = vec![(Method::POST, format!("{base}/v2/alerts"), Value::Object(body))];
+        if config.update_alerts.is_some_and(|b| b.0) {
+            requests.push((Method::PUT, of_alias("message"), json!({"message": headline})));
+            requests.push((Method::PUT, of_alias("description"), json!({"description": description})));
+        }
+        requests
+    };
+    for (method, url, body) in requests {
+        let mut request = json_request(method, url, &body, message)?;
+        request.headers.push(("Authorization".to_owned(), format!("GenieKey {key}")));
+        post(client, request, None).await?;
+    }
+    Ok(())
+}
+
+fn responder(r: &OpsgenieResponder, message: &Message<'_>) -> Value {
+    let mut out = Map::new();
+    let fields = [("id", &r.id), ("name", &r.name), ("username", &r.username), ("type", &r.r#type)];
+    for (name, template) in fields {
+        let text = template.as_deref().map(|t| message.text(t)).unwrap_or_default();
+        if !text.is_empty() {
+            out.insert(name.to_owned(), text.into());
+        }
+    }
+    Value::Object(out)
+}

@@ -1,0 +1,450 @@
+"""The real binary, killed at random moments, against a pager that fails half of the time; and a fleet whose members
+are killed in turn.
+
+    python tests/crash/run.py --binary target/debug/sideband [--kills 20] [--seed N] [TEST...]
+"""
+
+import argparse
+import json
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from stage import Failed, Inbox, Server, expect, free_port, http, main, request, wait  # noqa: E402
+
+ARGUMENTS = argparse.Namespace(kills=20, seed=None)
+
+# Seconds until the backup is paged, and what a receiver may take at the most.
+ACK_TIMEOUT = 4
+PAGER_TIMEOUT = 1
+
+PAGING = """
+route:
+  receiver: tickets
+  group_by: [alertname]
+  group_wait: 0s
+  group_interval: 1s
+  repeat_interval: 12h
+  escalation_policy: main
+receivers:
+  - {{name: tickets}}
+  - {{name: a, webhook_configs: [{{url: "http://{inbox}/a", timeout: {timeout}s}}]}}
+  - {{name: b, webhook_configs: [{{url: "http://{inbox}/b", timeout: {timeout}s}}]}}
+users:
+  - {{name: ann, receiver: a}}
+  - {{name: bob, receiver: b}}
+escalation_policies:
+  - name: main
+    steps:
+      - {{notify: [user/ann], ack_timeout: {ack}s}}
+      - {{notify: [user/bob], ack_timeout: 1h}}
+"""
+
+
+class Attempt:
+    """A request that the pager has read."""
+
+    def __init__(self, to, key, at, message):
+        self.to, self.key, self.at = to, key, at
+        self.status = message["status"]
+        self.alert = message["groupLabels"]["alertname"]
+        self.triggered = moment(message["incident"]["triggeredAt"])
+        self.incident = message["incident"]["id"]
+        self.step, self.loop = message["step"]["number"], message["step"]["loop"]
+        self.delivered = False
+
+
+def moment(text):
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+class UnreliablePager:
+    """Answers half of the requests; the others get 500, 429 with Retry-After, no answer, or a broken connection."""
+
+    def __init__(self, seed):
+        self.random, self.lock = random.Random(seed), threading.Lock()
+        self.attempts, self.reliable = [], False
+        self.failures = defaultdict(int)
+        pager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                at = time.time()
+                attempt = Attempt(self.path.strip("/"), self.headers.get("Idempotency-Key"), at, json.loads(body))
+                with pager.lock:
+                    pager.attempts.append(attempt)
+                    well = pager.reliable or pager.random.random() < 0.5
+                    how = "ok" if well else pager.random.choice(["500", "429", "hang", "reset"])
+                    pager.failures[how] += 1
+                if how == "hang":
+                    time.sleep(PAGER_TIMEOUT + 0.5)
+                if how in ("hang", "reset"):
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                self.send_response({"ok": 200, "500": 500, "429": 429}[how])
+                if how == "429":
+                    self.send_header("Retry-After", "1")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                attempt.delivered = how == "ok"
+
+            def log_message(self, *_):
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            request_queue_size = 256
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self.http = Quiet(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.http.server_address[1]}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def all(self):
+        with self.lock:
+            return list(self.attempts)
+
+
+def restart(stage, name, url, config):
+    """Starts a killed sideband again at its place."""
+    return stage.sideband(config, name=name, port=int(url.rsplit(":", 1)[1]))
+
+
+def kill(stage, name):
+    stage.processes[name].kill()
+    stage.processes[name].wait()
+
+
+def post(url, data):
+    """True if it was taken. False: nobody knows."""
+    try:
+        return request(url, data, timeout=5)[0] == 200
+    except OSError:
+        return False
+
+
+def incidents(url, state="all"):
+    return json.loads(http(f"{url}/api/v1/incidents?state={state}"))["data"]["incidents"]
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def killed_at_random_moments(stage):
+    seed = ARGUMENTS.seed if ARGUMENTS.seed is not None else random.SystemRandom().randrange(1 << 32)
+    print(f"      {ARGUMENTS.kills} kills, --seed {seed}", flush=True)
+    dice, pager = random.Random(seed), UnreliablePager(seed + 1)
+    stage.file("sideband/paging.yml", PAGING.format(inbox=pager.address, timeout=PAGER_TIMEOUT, ack=ACK_TIMEOUT))
+    config = "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"
+    url = stage.sideband(config)
+    # By name: what was taken, acknowledged (and when that was known), resolved.
+    taken, acknowledged, resolved = {}, {}, {}
+    waiting, starts = [], []
+
+    def alert(name, ends):
+        text = lambda t: t.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"labels": {"alertname": name, "severity": "page"}, "annotations": {"summary": name},
+                "startsAt": text(began[name]), "endsAt": text(ends)}
+
+    began = {}
+
+    def act(until):
+        """What happens to a sideband before its end: alerts come, are acknowledged, are resolved."""
+        while time.time() < until:
+            what = dice.random()
+            now = datetime.now(timezone.utc)
+            if what < 0.5 and len(began) < 3 * ARGUMENTS.kills + 10:
+                name = f"alert-{len(began)}"
+                began[name] = now
+                waiting.append(("fire", name))
+            elif what < 0.7 and taken:
+                name = dice.choice(list(taken))
+                if name not in acknowledged and name not in resolved:
+                    waiting.append(("ack", name))
+            elif what < 0.8 and taken:
+                name = dice.choice(list(taken))
+                if name not in resolved and (("resolve", name)) not in waiting:
+                    waiting.append(("resolve", name))
+            settle()
+            time.sleep(dice.uniform(0, 0.25))
+
+    def settle():
+        """Says what was not heard yet. Whoever gets no answer says it again, as every sender does."""
+        for item in list(waiting):
+            what, name = item
+            if what == "fire":
+                done = post(url + "/api/v2/alerts", [alert(name, datetime.now(timezone.utc) + timedelta(hours=6))])
+                if done:
+                    taken[name] = time.time()
+            elif what == "resolve":
+                done = post(url + "/api/v2/alerts", [alert(name, datetime.now(timezone.utc))])
+                if done:
+                    resolved[name] = time.time()
+            else:
+                try:
+                    found = [i for i in incidents(url) if i["title"] == name or name in json.dumps(i)]
+                    one = next((i for i in found if f'"{name}"' in json.dumps(i)), None)
+                    done = one is None or one["state"] != "triggered"
+                    if not done and post(f"{url}/api/v1/incidents/{one['id']}/ack", {"by": "ann"}):
+                        acknowledged[name], done = time.time(), True
+                except (OSError, ValueError):
+                    done = False
+            if not done:
+                return
+            waiting.remove(item)
+
+    for n in range(ARGUMENTS.kills):
+        # Some die while they start, some in the middle of something, some in peace.
+        lives = dice.choice([0, 0.02, 0.1, 0.3, 0.6, 1.2]) * dice.uniform(0.5, 1.5)
+        killer = threading.Timer(lives, stage.processes["sideband"].kill)
+        killer.start()
+        act(time.time() + lives)
+        killer.join()
+        stage.processes["sideband"].wait()
+        start = time.time()
+        restart(stage, "sideband", url, config)
+        starts.append(time.time() - start)
+    settle_until = time.time() + 60
+    while waiting and time.time() < settle_until:
+        settle()
+    expect(not waiting, f"never taken: {waiting}")
+    pager.reliable = True
+
+    def missing():
+        delivered = defaultdict(set)
+        for a in pager.all():
+            if a.delivered:
+                delivered[a.alert].add((a.to, a.status))
+        due = time.time() - ACK_TIMEOUT - 1
+        lacks = []
+        for name, at in taken.items():
+            ended = min(acknowledged.get(name, 1e18), resolved.get(name, 1e18))
+            told = delivered[name]
+            # Whom something ended while the first page was still on its way need not be told of it.
+            if ("a", "firing") not in told and ended > at + ACK_TIMEOUT + 60:
+                lacks.append((name, "a"))
+            if ended > at + ACK_TIMEOUT + 60 and at < due and ("b", "firing") not in told:
+                lacks.append((name, "b"))
+            if name in resolved and ("a", "firing") in told and ("a", "resolved") not in told:
+                lacks.append((name, "the end"))
+        pending = any(time.time() - at < ACK_TIMEOUT + 2 for at in taken.values())
+        return lacks or (["timers still run"] if pending else [])
+
+    try:
+        wait("everything is delivered", lambda: not missing(), 120, 0.3)
+    except Failed:
+        raise Failed(f"not delivered: {missing()[:10]}") from None
+    # Nothing comes after the end.
+    time.sleep(2)
+    check_what_the_pager_saw(pager.all(), acknowledged, resolved, taken)
+    report(pager, starts, taken, acknowledged, resolved)
+
+
+def check_what_the_pager_saw(attempts, acknowledged, resolved, taken):
+    keys, of_key, incident_of = defaultdict(set), defaultdict(set), defaultdict(set)
+    for a in attempts:
+        what = (a.incident, a.to, a.step, a.loop, a.status)
+        keys[what].add(a.key)
+        of_key[a.key].add(what)
+        incident_of[a.alert].add(a.incident)
+        expect(a.key, f"no key: {what}")
+        expect((a.to, a.step) in (("a", 1), ("b", 2)) and a.loop == 1, f"a step that should not be: {what}")
+        if a.to == "b" and a.status == "firing":
+            early = a.triggered + ACK_TIMEOUT - a.at
+            expect(early <= 0.005, f"{a.alert}: the backup was paged {early:.3f} s early")
+            ended = min(acknowledged.get(a.alert, 1e18), resolved.get(a.alert, 1e18))
+            # A second for a request that was under way.
+            expect(a.at < ended + 1, f"{a.alert}: the backup was paged {a.at - ended:.3f} s after the end")
+    changed = {w: k for w, k in keys.items() if len(k) != 1}
+    expect(not changed, f"keys that changed: {list(changed.items())[:5]}")
+    shared = {k: w for k, w in of_key.items() if len(w) != 1}
+    expect(not shared, f"keys with two meanings: {list(shared.items())[:5]}")
+    several = {n: i for n, i in incident_of.items() if len(i) != 1}
+    expect(not several, f"more than one incident: {list(several.items())[:5]}")
+    # Who was neither acknowledged nor resolved was paged at both steps; the others may have been.
+    for name in taken:
+        if name not in acknowledged and name not in resolved:
+            seen = {(a.to, a.status) for a in attempts if a.alert == name and a.delivered}
+            expect(seen >= {("a", "firing"), ("b", "firing")}, f"{name}: {seen}")
+
+
+def report(pager, starts, taken, acknowledged, resolved):
+    first, delivered, count = {}, {}, defaultdict(int)
+    for a in pager.all():
+        if a.status != "firing":
+            continue
+        due = a.triggered + (ACK_TIMEOUT if a.to == "b" else 0)
+        what = (a.alert, a.to)
+        first.setdefault(what, a.at - due)
+        if a.delivered:
+            delivered.setdefault(what, a.at - due)
+            count[a.key] += 1
+    for name, values in (("first page: attempted", [v for (_, to), v in first.items() if to == "a"]),
+                         ("first page: delivered", [v for (_, to), v in delivered.items() if to == "a"]),
+                         ("backup: attempted", [v for (_, to), v in first.items() if to == "b"]),
+                         ("backup: delivered", [v for (_, to), v in delivered.items() if to == "b"])):
+        print(f"      {name:22} {len(values):5}  late by p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s, "
+              f"max {max(values, default=float('nan')):.3f} s", flush=True)
+    print(f"      {len(taken)} incidents, {len(acknowledged)} acknowledged, {len(resolved)} resolved; pager: {dict(pager.failures)}; "
+          f"{sum(1 for n in count.values() if n > 1)} pages delivered twice under their key; kill to ready p50 "
+          f"{percentile(starts, 0.5) * 1000:.0f} ms, max {max(starts) * 1000:.0f} ms", flush=True)
+
+
+FLEET_PAGING = """
+route:
+  receiver: tickets
+  group_by: [alertname, job]
+  group_wait: 1s
+  group_interval: 1s
+  repeat_interval: 12h
+  escalation_policy: main
+receivers:
+  - {{name: tickets}}
+  - {{name: a, webhook_configs: [{{url: "http://{inbox}/a"}}]}}
+  - {{name: b, webhook_configs: [{{url: "http://{inbox}/b"}}]}}
+users:
+  - {{name: ann, receiver: a}}
+  - {{name: bob, receiver: b}}
+escalation_policies:
+  - name: main
+    steps:
+      - {{notify: [user/ann], ack_timeout: 8s}}
+      - {{notify: [user/bob], ack_timeout: 1h}}
+"""
+
+FLEET_RULES = """
+groups:
+  - name: g
+    interval: 1s
+    rules:
+      - {alert: QueueDeep, expr: app_queue_depth > 10, labels: {severity: page}, annotations: {summary: deep}}
+"""
+
+
+def notifications(url, name):
+    """The sum of a metric of the sending of alerts."""
+    lines = http(url + "/metrics", headers={"Accept": "text/plain"}).splitlines()
+    return sum(float(l.rsplit(" ", 1)[1]) for l in lines if l.startswith(f"sideband_notifications_{name}{{"))
+
+
+def queue_length(url):
+    return notifications(url, "queue_length")
+
+
+def one_owner_for_an_incident(stage):
+    """Three evaluate, one pages; each of the four is killed in turn."""
+    inbox = Inbox()
+    app = Server(lambda *_: (200, {"Content-Type": "text/plain"}, f"app_queue_depth {app.depth}\n".encode()))
+    app.depth = 1
+    stage.file("paging/paging.yml", FLEET_PAGING.format(inbox=inbox.address))
+    configs = {"paging": "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"}
+    urls = {"paging": stage.sideband(configs["paging"], name="paging")}
+    pods = ["pod-1", "pod-2", "pod-3"]
+    for pod in pods:
+        stage.file(f"{pod}/rules.yml", FLEET_RULES)
+        configs[pod] = f"""
+global: {{scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s, external_labels: {{pod: {pod}}}}}
+rule_files: [rules.yml]
+alerting:
+  alertmanagers: [{{static_configs: [{{targets: ["{urls['paging'].removeprefix('http://')}"]}}]}}]
+scrape_configs:
+  - job_name: app
+    static_configs: [{{targets: ["{app.address}"]}}]
+host: {{enabled: false}}
+"""
+        urls[pod] = stage.sideband(configs[pod], name=pod)
+    everybody = [*pods, "paging"]
+
+    def again(name):
+        kill(stage, name)
+        restart(stage, name, urls[name], configs[name])
+
+    def pods_of(state):
+        alerts = json.loads(http(urls["paging"] + "/api/v2/alerts"))
+        return sorted(a["labels"]["pod"] for a in alerts if a["status"]["state"] == state)
+
+    def one(state):
+        # The paging one may be starting.
+        found = incidents(urls["paging"])
+        expect(len(found) == 1, f"one incident: {found}")
+        return found[0]["state"] == state and found[0]
+
+    app.depth = 20
+    wait("the first page", lambda: inbox.find("a"), 30)
+    wait("all three alerts are there", lambda: pods_of("active") == pods, 30)
+    for name in everybody:
+        again(name)
+    wait("the second page", lambda: inbox.find("b"), 40)
+    gap = inbox.find("b")[0]["at"] - moment(inbox.find("a")[0]["message"]["incident"]["triggeredAt"])
+    expect(gap >= 7.99, f"the backup was paged after {gap:.2f} s")
+    incident = wait("one incident", lambda: one("triggered"))
+    wait("the acknowledgement", lambda: post(f"{urls['paging']}/api/v1/incidents/{incident['id']}/ack", {"by": "ann"}))
+    for name in everybody:
+        again(name)
+        wait(f"acknowledged after the end of {name}", lambda: one("acknowledged"))
+    wait("all three alerts are there again", lambda: pods_of("active") == pods, 30)
+    for pod in pods:
+        wait(f"{pod} has said again that it fires", lambda: notifications(urls[pod], "sent_total") >= 1, 30)
+        wait(f"the queue of {pod} is empty", lambda: queue_length(urls[pod]) == 0, 30)
+
+    # The end, of which nobody could be told at the time; two of those who know it are killed.
+    kill(stage, "paging")
+    app.depth = 2
+    for pod in pods:
+        wait(f"the end waits at {pod}", lambda: queue_length(urls[pod]) == 1, 30)
+    time.sleep(0.5)
+    for pod in pods[:2]:
+        again(pod)
+        expect(queue_length(urls[pod]) == 1, f"{pod} has forgotten the end")
+    expect(not inbox.find("a", "resolved"), "told of the end too early")
+    restart(stage, "paging", urls["paging"], configs["paging"])
+    wait("resolved", lambda: one("resolved"), 45)
+    wait("both are told of the end", lambda: inbox.find("a", "resolved") and inbox.find("b", "resolved"), 30)
+    expect((len(inbox.find("a")), len(inbox.find("b"))) == (1, 1), f"one page a step: {len(inbox.find('a'))}, {len(inbox.find('b'))}")
+    expect((len(inbox.find("a", "resolved")), len(inbox.find("b", "resolved"))) == (1, 1), "one end each")
+
+    # Not resolved before the last of the three is.
+    history = json.dumps(incidents(urls["paging"])[0])
+    expect("resolved" in history, history)
+
+    # A new one begins while the paging one is away.
+    kill(stage, "paging")
+    app.depth = 30
+    for pod in pods:
+        wait(f"the alert waits at {pod}", lambda: queue_length(urls[pod]) == 1, 30)
+    time.sleep(0.5)
+    again(pods[0])
+    restart(stage, "paging", urls["paging"], configs["paging"])
+    wait("the page of the second incident", lambda: len(inbox.find("a")) == 2, 45)
+    found = incidents(urls["paging"])
+    expect(len(found) == 2, f"two incidents: {found}")
+    expect(len({e["key"] for e in inbox.find("a")}) == 2, "two keys")
+
+
+TESTS = [one_owner_for_an_incident, killed_at_random_moments]
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("tests", nargs="*")
+    ARGUMENTS = parser.parse_args()
+    sys.exit(main(TESTS, ARGUMENTS.binary, ARGUMENTS.tests))
