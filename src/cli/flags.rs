@@ -140,6 +140,23 @@ pub enum DbCommand {
         /// Where the copy goes; must not exist yet
         to: PathBuf,
     },
+    /// Put a copy back in its place; the daemon must not run
+    Restore {
+        /// The storage path of the daemon
+        #[arg(long = "storage.path", default_value = "data")]
+        storage_path: PathBuf,
+        /// Take the place of the ledger that is there
+        #[arg(long)]
+        force: bool,
+        /// The copy
+        from: PathBuf,
+    },
+    /// Read every record and say what is wrong; exit code 1 if anything is
+    Verify {
+        /// The storage path of the daemon
+        #[arg(long = "storage.path", default_value = "data")]
+        storage_path: PathBuf,
+    },
 }
 
 /// Exactly one history is given. Times are RFC 3339, `YYYY-MM-DD`, `YYYY-MM-DD HH:MM:SS`, seconds since the epoch, or before

@@ -255,7 +255,10 @@ mod tests {
         Labels::from_pairs(pairs.iter().copied())
     }
 
-    fn memory(rows: &[(&[(&str, &str)], &[(i64, f64)])]) -> Memory {
+    /// A series: its labels, its samples.
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(i64, f64)]);
+
+    fn memory(rows: &[Row<'_>]) -> Memory {
         let mut memory = Memory::default();
         for (pairs, samples) in rows {
             let place = memory.series(&labels(pairs));
