@@ -91,7 +91,7 @@ fn replay(flags: &BacktestFlags) -> Result<bool, Reasons> {
     Ok(report.over_budget().next().is_none())
 }
 
-fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Reasons> {
+pub fn rule_files(paths: &[PathBuf]) -> Result<Vec<RuleFile>, Reasons> {
     let (mut files, mut errors) = (Vec::new(), Reasons::new());
     for path in paths {
         match file::load(path, Options::default()) {

@@ -55,6 +55,17 @@ pub enum Command {
     Drill(super::drill::DrillFlags),
     /// Replay rules over history: how often would they have paged, and would that have kept their budgets?
     Backtest(Box<BacktestFlags>),
+    /// Tell who is on call now and next, and when nobody is
+    Oncall(super::oncall::OncallFlags),
+    /// Report on the last weeks: pages by day, hour and person, how fast they were acknowledged, rules and coins
+    Report(super::report::ReportFlags),
+    /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
+    Postmortem(super::postmortem::PostmortemFlags),
+    /// Write rules for other programs
+    Export {
+        #[command(subcommand)]
+        what: ExportCommand,
+    },
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]
@@ -97,6 +108,16 @@ pub enum CheckCommand {
 #[derive(Debug, Subcommand)]
 pub enum TestCommand {
     /// Unit tests of rules, in promtool's format
+    Rules {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Print rule files as plain Prometheus rules: gaussian and robust sigma rules become recording and alerting rules. What
+    /// cannot be said in PromQL stands in comments, and on standard error
     Rules {
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -155,7 +176,7 @@ pub struct BacktestFlags {
     /// Read the history from a text exposition with timestamps (OpenMetrics or Prometheus text)
     #[arg(long, value_name = "FILE", group = "history")]
     pub openmetrics: Option<PathBuf>,
-    /// Read histories from CSV files (`timestamp,value`); each is a series csv_value{file="NAME"} and is replayed on its own, at
+    /// Read histories from CSV files (`timestamp,value`); each is a series value{file="NAME"} and is replayed on its own, at
     /// the times of its rows
     #[arg(long, value_name = "FILE|DIR", group = "history")]
     pub csv: Option<PathBuf>,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
-use redact::redact;
+pub use redact::redact;
 pub use templates::message_templates;
 
 use crate::host::HostConfig;

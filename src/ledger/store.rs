@@ -123,6 +123,19 @@ impl Ledger {
         self.note(done)
     }
 
+    /// Shows every row of a table, in the order of the keys, one after the other: for tables that are too large to be
+    /// held in memory at once. All of it is of one moment.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn visit(&self, table: &str, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
+        self.heal()?;
+        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
+        let done = visit_rows(database, table, each);
+        self.note(done)
+    }
+
     /// The names of the tables, sorted.
     ///
     /// # Errors
@@ -303,6 +316,24 @@ fn read_range(
         out.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(out)
+}
+
+fn visit_rows(
+    database: &Database,
+    table: &str,
+    each: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), LedgerError> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(definition(table)) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(e) => return Err(e.into()),
+    };
+    for row in table.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        each(key.value(), value.value());
+    }
+    Ok(())
 }
 
 fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {

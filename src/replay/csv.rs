@@ -7,8 +7,8 @@ use crate::model::{Timestamp, parse_float};
 
 use super::times::parse_time;
 
-/// The metric that the series of a CSV file has unless another name is given.
-pub const CSV_METRIC: &str = "csv_value";
+/// The metric that the series of a CSV file has unless another name is given: it is called as the column.
+pub const CSV_METRIC: &str = "value";
 /// The label with the file's name.
 pub const CSV_LABEL: &str = "file";
 /// Bytes of one file.

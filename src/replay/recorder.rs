@@ -299,17 +299,17 @@ impl Recorder {
     }
 }
 
-/// From 0 to 1; 0.5 and more exactly when a page of this series goes out.
+/// From 0 to 1; 0.5 and more exactly when a page of this series goes out: what the budget holds back is none.
 fn score(judged: &Judged<'_>) -> f64 {
-    let config = judged.spec.detector.config();
-    let threshold = searched_bands(judged.rule, judged.spec).first().map_or(3.0, |i| config.bands[*i].sigma);
-    let relative = judged.spec.detector.distance(&judged.evaluation.judgement) / threshold;
-    if !relative.is_finite() {
-        return 0.0;
+    let score = judged.evaluation.score;
+    match judged.paged {
+        Paged::Sent | Paged::Joined => score.max(PAGES),
+        Paged::No | Paged::HeldBack => score.min(PAGES.next_down()),
     }
-    let pages = matches!(judged.paged, Paged::Sent | Paged::Joined);
-    if pages { 1.0 - 0.5 / relative.max(1.0) } else { (0.5 * relative).clamp(0.0, 0.499) }
 }
+
+/// The score from which on it is a page.
+const PAGES: f64 = 0.5;
 
 fn is_firing(phase: Phase) -> bool {
     matches!(phase, Phase::Firing { .. })

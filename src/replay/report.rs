@@ -37,7 +37,9 @@ pub struct RuleReport {
     #[serde(rename = "type")]
     pub kind: &'static str,
     pub line: u64,
-    pub interval_seconds: f64,
+    /// Not there when rows of files were evaluated at their own times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<f64>,
     pub series: usize,
     pub evaluations: u64,
     pub failures: u64,
@@ -191,7 +193,7 @@ fn rule(
         rule: spec.name.clone(),
         kind: spec.type_name(),
         line: spec.line,
-        interval_seconds: replayer.interval_ms(place) as f64 / 1000.0,
+        interval_seconds: (!replayer.by_rows).then(|| replayer.interval_ms(place) as f64 / 1000.0),
         series: recorder.series().len(),
         evaluations: recorder.evaluations,
         failures: recorder.failures,

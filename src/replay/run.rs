@@ -107,6 +107,8 @@ pub struct Replayer {
     options: ReplayOptions,
     engine: Engine,
     written: Written,
+    /// Histories were files, replayed at the times of their rows.
+    pub by_rows: bool,
     reach_ms: Option<i64>,
 }
 
@@ -149,7 +151,7 @@ impl Replayer {
             max_steps: usize::try_from(MAX_STEPS).unwrap_or_default() + 1,
             ..EngineOptions::default()
         });
-        Self { plan, recorders, engine, written, reach_ms, groups, options }
+        Self { plan, recorders, engine, written, by_rows: false, reach_ms, groups, options }
     }
 
     /// The rule of a place in the plan, and its group.
@@ -250,6 +252,7 @@ impl Replayer {
     /// # Errors
     /// See [`ReplayError`].
     pub fn over_rows(&mut self, metric: &str, name: &str, rows: &[CsvRow]) -> Result<Vec<f64>, ReplayError> {
+        self.by_rows = true;
         let times = ascending(rows);
         let mut memory = Memory::default();
         let place = memory.series(&Labels::from_pairs([(METRIC_NAME, metric), (CSV_LABEL, name)]));

@@ -26,12 +26,12 @@ pub fn text(report: &Report, width: usize) -> String {
 fn one(out: &mut String, rule: &RuleReport, width: usize) {
     let _ = writeln!(
         out,
-        "{}:{}: {} ({}, every {}, {} series, {} days)",
+        "{}:{}: {} ({}, {}, {} series, {} days)",
         rule.file,
         rule.line,
         rule.rule,
         rule.kind,
-        seconds(rule.interval_seconds),
+        rule.interval_seconds.map_or_else(|| "row by row".to_owned(), |s| format!("every {}", seconds(s))),
         rule.series,
         short(rule.days)
     );

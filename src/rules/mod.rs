@@ -10,6 +10,7 @@ mod budget;
 pub mod check;
 mod context;
 mod expand;
+pub mod export;
 mod feedback;
 pub mod file;
 mod gate;

@@ -262,7 +262,7 @@ fn page(
     labels: &Labels,
     series: &mut Series,
 ) -> Paged {
-    let Some(Evaluation { judgement, bands }) = series.last else { return Paged::No };
+    let Some(Evaluation { judgement, bands, .. }) = series.last else { return Paged::No };
     let distance = if judgement.ready { detector.distance(&judgement) } else { f64::NAN };
     // The fingerprint is wanted only of what fires.
     let id = bands.top.map_or(0, |_| labels.fingerprint().0);

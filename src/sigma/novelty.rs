@@ -1,13 +1,19 @@
 //! How far is a value from every value seen before?
+//!
+//! s = min |x - p| / scale, p the remembered values, scale = max(σ, a share of the largest |x|) + Weber's share of |x - mean|; σ is taken
+//! before the sample is learnt. A rule may look at a series in several ways (its samples, their short means); each has a memory.
 
+use super::baseline::{Plan, View};
 use super::codec::{DecodeError, Reader, Writer};
+use super::gaussian::Moments;
+use super::lag::Bucket;
 
-/// Remembered values at the most.
+/// Remembered values at the most, of all memories of a series together.
 pub(super) const CAPACITY: usize = 128;
 /// Beside the moments of the gaussian model there is room for these.
 pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
-pub(super) const CAPACITY_AS_GATE: usize = 20;
+pub(super) const CAPACITY_AS_GATE: usize = 16;
 /// A value farther than this many σ from all is worth remembering of its own.
 const REMEMBER: f64 = 0.10;
 /// The scale is at least this share of the largest |x| seen.
@@ -20,6 +26,140 @@ const SECOND_MS: i64 = 1_000;
 /// Seconds since the epoch, as far as 32 bits go (2106).
 fn seconds(t_ms: i64) -> u32 {
     u32::try_from(t_ms.div_euclid(SECOND_MS).max(0)).unwrap_or(u32::MAX)
+}
+
+/// One way to look at a series, and what was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Memory {
+    values: Values,
+    spread: Moments,
+    /// For a short mean: the mean of what was learnt, which lies behind what is judged by the lag.
+    mean: Moments,
+}
+
+impl Memory {
+    /// What distances are measured in at `x`; `None` when all was 0 so far.
+    fn scale(&self, plan: &Plan, x: f64) -> Option<f64> {
+        let base = self.spread.stddev().max(plan.floor_ratio * self.values.largest).max(plan.floor);
+        (base > 0.0).then(|| base + plan.weber * (x - self.spread.mean()).abs())
+    }
+
+    fn learn(&mut self, plan: &Plan, t: i64, x: f64, capacity: usize) {
+        self.values.enlarge(x);
+        let radius = plan.remember * self.scale(plan, x).unwrap_or(0.0);
+        self.values.learn_within(t, x, radius, capacity, plan.forget_ms);
+    }
+}
+
+/// What the model says of a value: of the first way to look, the nearest remembered value and the scale; of all ways together, the
+/// distance, signed as the value lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Strangeness {
+    pub nearest: f64,
+    pub scale: f64,
+    pub distance: f64,
+}
+
+/// The memories of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Novelty {
+    memories: Box<[Memory]>,
+}
+
+impl Novelty {
+    pub fn new(plan: &Plan) -> Self {
+        Self { memories: vec![Memory::default(); plan.views.len()].into() }
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY / self.memories.len().max(1)
+    }
+
+    /// Values of an event are remembered (so that the same is not novel the next time), and leave the spread alone.
+    pub fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
+        let capacity = self.capacity();
+        for (view, memory) in plan.views.iter().zip(self.memories.iter_mut()) {
+            let (mean, m2) = match view.tau_ms {
+                None => {
+                    for x in bucket.picks() {
+                        memory.learn(plan, bucket.t, *x, capacity);
+                    }
+                    (bucket.mean, bucket.m2)
+                }
+                Some(tau) => {
+                    memory.mean.decay(bucket.t, tau);
+                    memory.mean.learn(bucket.n, bucket.mean, 0.0);
+                    let mean = memory.mean.mean();
+                    memory.learn(plan, bucket.t, mean, capacity);
+                    (mean, 0.0)
+                }
+            };
+            if !bucket.event {
+                memory.spread.decay(bucket.t, plan.tau_ms);
+                memory.spread.learn(bucket.n, mean, m2);
+            }
+        }
+    }
+
+    /// `judged`: what each way sees now. `None` while nothing, or nothing that has a scale, is learnt.
+    pub fn judge(&self, views: &[View], plan: &Plan, judged: &[f64]) -> Option<Strangeness> {
+        let mut first = None;
+        let (mut size, mut signed) = (0.0, 0.0);
+        for ((view, memory), x) in views.iter().zip(&self.memories).zip(judged) {
+            // No number: what is normal is still known.
+            let x = if x.is_nan() { memory.spread.mean() } else { *x };
+            let nearest = memory.values.nearest(x)?;
+            let Some(scale) = memory.scale(plan, x) else { continue };
+            let distance = view.weight * (x - nearest) / scale;
+            size += distance.abs();
+            signed += distance;
+            first.get_or_insert((nearest, scale));
+        }
+        first.map(|(nearest, scale)| Strangeness { nearest, scale, distance: size.copysign(signed) })
+    }
+
+    /// Lets time pass (or go back) without ageing anything.
+    pub fn shift_time(&mut self, by_ms: i64) {
+        for memory in &mut self.memories {
+            memory.spread.shift_time(by_ms);
+            memory.mean.shift_time(by_ms);
+        }
+    }
+
+    /// `level` was always there.
+    pub fn rebase(&mut self, plan: &Plan, t: i64, level: f64) {
+        let capacity = self.capacity();
+        for memory in &mut self.memories {
+            memory.mean.rebase(level);
+            memory.learn(plan, t, level, capacity);
+        }
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.memories) + self.memories.iter().map(|m| m.values.heap_bytes()).sum::<usize>()
+    }
+
+    pub fn encode(&self, out: &mut Writer) {
+        out.u8(u8::try_from(self.memories.len()).unwrap_or(u8::MAX));
+        for memory in &self.memories {
+            memory.values.encode(out);
+            memory.spread.encode(out);
+            memory.mean.encode(out);
+        }
+    }
+
+    pub fn decode(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if usize::from(from.u8()?) != plan.views.len() {
+            return Err(DecodeError::OtherModel);
+        }
+        let mut novelty = Self::new(plan);
+        for memory in &mut novelty.memories {
+            memory.values = Values::decode(from)?;
+            memory.spread = Moments::decode(from)?;
+            memory.mean = Moments::decode(from)?;
+        }
+        Ok(novelty)
+    }
 }
 
 /// A sorted memory of values, each with the second of its last match.
@@ -50,11 +190,6 @@ impl Values {
             (None, Some(_)) => Some(at),
             (None, None) => None,
         }
-    }
-
-    /// The largest |x| learnt.
-    pub fn largest(&self) -> f64 {
-        self.largest
     }
 
     /// Counts `x` for the largest |x|.

@@ -286,7 +286,7 @@ fn what_a_budget_allows_grows_with_the_time_but_not_below_itself() {
     }
 }
 
-const CSV_RULES: &str = "groups:\n- name: g\n  rules:\n  - {record: double, expr: 2 * csv_value}\n  - sigma: S\n    \
+const CSV_RULES: &str = "groups:\n- name: g\n  rules:\n  - {record: double, expr: 2 * value}\n  - sigma: S\n    \
      expr: double\n    direction: both\n    baseline: {window: 1d, min_samples: 50, lag: 30m}\n    \
      bands: [{sigma: 6, for: 10m, labels: {severity: page}}]\n";
 
@@ -313,7 +313,7 @@ fn every_row_of_a_file_is_scored_in_its_order() {
     let mut pages = Vec::new();
     for seed in 0..3 {
         let rows = csv_series(seed);
-        let scores = replayer.over_rows("csv_value", &format!("f{seed}.csv"), &rows).unwrap();
+        let scores = replayer.over_rows("value", &format!("f{seed}.csv"), &rows).unwrap();
         assert_eq!(scores.len(), rows.len());
         assert!(scores.iter().all(|s| (0.0..=1.0).contains(s)));
         pages.push(scores.iter().enumerate().filter(|(_, s)| **s >= 0.5).map(|(i, _)| i).collect::<Vec<_>>());
@@ -348,7 +348,7 @@ fn scores_are_the_same_whatever_comes_later() {
     let files = read(CSV_RULES);
     let score = |n: usize| {
         let mut replayer = Replayer::new(&files, ReplayOptions::default());
-        replayer.over_rows("csv_value", "f", &rows[..n]).unwrap()
+        replayer.over_rows("value", "f", &rows[..n]).unwrap()
     };
     let all = score(rows.len());
     for n in [1, 100, 213, 403, 599] {
@@ -358,5 +358,5 @@ fn scores_are_the_same_whatever_comes_later() {
     assert!(score(0).is_empty());
     let mut replayer = Replayer::new(&files, ReplayOptions::default());
     let nothing = super::replay::rows((0..50).map(|i| (T0 + i, f64::NAN)));
-    assert!(replayer.over_rows("csv_value", "f", &nothing).unwrap().iter().all(|s| *s == 0.0));
+    assert!(replayer.over_rows("value", "f", &nothing).unwrap().iter().all(|s| *s == 0.0));
 }

@@ -1,11 +1,12 @@
 //! What each model finds, how late, and how often it pages for noise alone: the tables of docs/sigma.md, recomputed.
 //! With `SIGMA_TABLES=1` they are printed in place of being compared.
-#![allow(clippy::unwrap_used, reason = "a test stops where its own set-up is wrong")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where its own set-up is wrong")]
 
 use std::path::Path;
 
 use sideband::model::yaml;
-use sideband::sigma::{Config, Detector, Scorer, Widening};
+use sideband::rules::file::{self, Options, RuleKind};
+use sideband::sigma::{Config, Detector, Widening};
 
 use super::sigma::Noise;
 
@@ -13,12 +14,15 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const START: i64 = 1_763_942_400_000;
-const MODELS: [&str; 5] = ["gaussian", "robust", "seasonal", "novelty", "scorer"];
+const MODELS: [&str; 5] = ["gaussian", "robust", "seasonal", "novelty", "shipped"];
 
-/// Anything that pages.
-enum Pager {
-    Rule(Box<(Detector, sideband::sigma::SeriesState, Widening)>),
-    Scorer(Box<Scorer>),
+/// A rule on one series, and the pages that widen it.
+struct Pager {
+    detector: Detector,
+    state: sideband::sigma::SeriesState,
+    widening: Widening,
+    /// The rule widens by itself.
+    own: bool,
 }
 
 impl Pager {
@@ -32,26 +36,33 @@ impl Pager {
             }
             "robust" => "baseline: {model: robust}\ndirection: both\nbands: [{sigma: 4, for: 5m}]",
             "gaussian" => "direction: both\nbands: [{sigma: 4, for: 5m}]",
-            _ => return Self::Scorer(Box::default()),
+            _ => return Self::start(shipped(), true),
         };
         let config: Config = yaml::parse(Path::new("rule.yml"), rule).unwrap();
-        let detector = Detector::new(config).unwrap();
-        let state = detector.start();
-        Self::Rule(Box::new((detector, state, Widening::default())))
+        Self::start(Detector::new(config).unwrap(), false)
+    }
+
+    fn start(detector: Detector, own: bool) -> Self {
+        Self { state: detector.start(), detector, widening: Widening::default(), own }
     }
 
     fn pages(&mut self, t: i64, x: f64) -> bool {
-        match self {
-            Self::Rule(rule) => {
-                let (detector, state, widening) = &mut **rule;
-                let e = detector.evaluate_widened(state, t, x, widening);
-                if e.bands.paged {
-                    widening.paged(t, e.judgement.zscore.abs());
-                }
-                e.bands.paged
-            }
-            Self::Scorer(scorer) => scorer.score(t, x) >= 0.5,
+        let e = self.detector.evaluate_widened(&mut self.state, t, x, &self.widening);
+        if e.bands.paged && !self.own {
+            self.widening.paged(t, e.judgement.zscore.abs());
         }
+        assert_eq!(e.score >= 0.5, e.bands.paged, "{e:?}");
+        e.bands.paged
+    }
+}
+
+/// The rule for any series, tests/nab/rules.yml.
+fn shipped() -> Detector {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nab/rules.yml");
+    let file = file::load(Path::new(path), Options::default()).unwrap();
+    match &file.groups[0].rules[0].kind {
+        RuleKind::Sigma(spec) => spec.detector.clone(),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::paging::engine::{
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
+use crate::paging::report::{self, Facts, Report, ReportOptions};
 use crate::paging::silence::{Silence, SilenceError};
 
 /// How long the end waits for the dispatcher's thread.
@@ -253,6 +254,22 @@ impl PagerHandle {
             return Ok(recent);
         }
         Ok(self.stored_incident(id).await)
+    }
+
+    /// A report over the incidents of the ledger; reading them all may take a second.
+    ///
+    /// # Errors
+    /// Paging has ended, or the ledger cannot be read.
+    pub async fn report(&self, options: ReportOptions) -> Result<Report, String> {
+        let recent = self
+            .call(|engine, _| engine.incidents().map(Facts::from).collect::<Vec<_>>())
+            .await
+            .map_err(|e| e.to_string())?;
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || report::of_ledger(&shared.ledger, &recent, options))
+            .await
+            .map_err(|_| "the report was given up".to_owned())?
+            .map_err(|e| e.to_string())
     }
 
     /// Begins a drill: its incident, as it is in the ledger now.

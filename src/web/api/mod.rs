@@ -4,8 +4,11 @@ mod drill;
 pub(super) mod feedback;
 pub(super) mod incidents;
 mod labels;
+pub(super) mod oncall;
 mod parse_tree;
+pub(super) mod postmortem;
 mod query;
+pub(super) mod report;
 mod rules;
 mod status;
 mod targets;
@@ -35,6 +38,16 @@ pub(super) async fn route(state: &Arc<State>, asked: Asked, rest: Vec<String>) -
     }
     if words == ["drill"] {
         return ("/api/v1/drill", drill::route(state, &asked).await);
+    }
+    if words == ["report"] {
+        return ("/api/v1/report", report::route(state, &asked).await);
+    }
+    if words == ["oncall"] && asked.reads() {
+        let answer = match oncall::oncall(state, &asked.params) {
+            Ok(success) => success.answer(),
+            Err(e) => e.answer(),
+        };
+        return ("/api/v1/oncall", answer);
     }
     if words == ["rules", "feedback"] {
         // Not open to other sites either.
