@@ -38,7 +38,7 @@ crash: $(VENV)/.ready ## kill -9 at random moments against a failing pager: make
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test conformance --test nab -- -D warnings
+	$(CARGO) clippy --locked --test conformance -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
@@ -51,8 +51,9 @@ interop: $(VENV)/.ready ## real Prometheus, promtool, Alertmanager and node_expo
 	sh tests/interop/install.sh
 	$(PY) tests/interop/run.py --binary target/debug/sideband
 
-nab: ## the detector's score on labelled series: make nab NAB=DIR SCORES=DIR
-	$(CARGO) test --locked --release --test nab -- $(NAB)/data $(SCORES)
+nab: build ## the detector's score on labelled series: make nab NAB=DIR SCORES=DIR
+	$(BIN) backtest tests/nab/rules.yml --csv $(NAB)/data --scores $(SCORES) \
+		--labels $(NAB)/labels/combined_windows.json
 	$(PYTHON) $(NAB)/nab_score.py --data $(NAB)/data --labels $(NAB)/labels/combined_windows.json \
 		--results $(SCORES) --profile all --threshold 0.5 --pages --coin 1000
 

@@ -9,7 +9,8 @@ use crate::host::HostConfig;
 use crate::model::Duration;
 use crate::model::yaml::Spanned;
 use crate::paging;
-use crate::remote::AlertingConfig;
+use crate::remote::{AlertingConfig, WarmStartConfig};
+use crate::rules::GateMode;
 use crate::scrape::ScrapeConfig;
 
 /// The whole file. A key that is there and empty counts as left out.
@@ -124,4 +125,8 @@ pub struct Exemplars {
 pub struct Rules {
     /// How often an alert that still fires is sent again; 1 m when left out.
     pub resend_delay: Option<Duration>,
+    /// Where new baselines look for history that is not stored here.
+    pub warm_start: Option<Spanned<WarmStartConfig>>,
+    /// What happens to sigma rules that a reload changed; `warn` when left out.
+    pub reload_gate: Option<GateMode>,
 }

@@ -12,14 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
-use redact::redact;
+pub use redact::redact;
 pub use templates::message_templates;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
 use crate::model::{Duration, Labels, is_legacy_label_name};
 use crate::paging::config::PagingConfig;
-use crate::remote::AlertingConfig;
+use crate::remote::{AlertingConfig, WarmStartConfig};
+use crate::rules::GateMode;
 use crate::rules::file::{Names, RuleFile};
 use crate::scrape::config::{check_protocols, parse_size};
 use crate::scrape::{GlobalDefaults, ScrapeConfig, ScrapeJob};
@@ -42,6 +43,9 @@ pub struct Config {
     pub retention_size: Option<u64>,
     pub max_series: Option<usize>,
     pub resend_delay: Option<Duration>,
+    pub warm_start: Option<WarmStartConfig>,
+    /// What happens to sigma rules that a reload changed.
+    pub reload_gate: GateMode,
 }
 
 /// A configuration, and what was noticed while it was read.
@@ -170,6 +174,14 @@ impl Loader<'_> {
         let (retention_time, retention_size, max_series) = self.storage(file.storage);
         let paging = self.paging(file.paging, file.paging_file, text);
         let host = self.host(file.host);
+        let rules = file.rules.map(|r| r.value).unwrap_or_default();
+        let warm_start = rules.warm_start.map(|place| {
+            if let Err(e) = place.value.validate() {
+                self.at(&place, format_args!("rules.warm_start: {e}"));
+            }
+            self.files_named.extend(place.value.http_client().files().into_iter().map(|f| self.base.join(f)));
+            place.value
+        });
         Config {
             scrape_interval: defaults.scrape_interval,
             evaluation_interval,
@@ -183,7 +195,9 @@ impl Loader<'_> {
             retention_time,
             retention_size,
             max_series,
-            resend_delay: file.rules.and_then(|r| r.value.resend_delay),
+            resend_delay: rules.resend_delay,
+            warm_start,
+            reload_gate: rules.reload_gate.unwrap_or_default(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod feedback;
+mod history;
+mod gate;
 mod host;
 mod messages;
 mod metrics;
@@ -23,7 +26,7 @@ use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
 use reload::{Request, Requests};
-pub use rooms::LEDGER_FILE;
+pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
 use rooms::Rooms;
 use signals::{Signal, Signals};
 use watch::Watch;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Clock, Labels, Timestamp};
 use crate::paging::acklink::AckClaim;
 use crate::paging::engine as paging;
 use crate::paging::incident::{Actor, State};
@@ -15,17 +15,19 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView,
-    IncidentState, IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView,
-    RulesView, RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, FeedbackView, HistoryView,
+    IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView, Lifecycle,
+    PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
+    TargetHealth, TargetView, TargetsView, TokenView,
 };
 
 use super::alerts::AlertOutput;
+use super::feedback;
 use super::paging::PagerSlot;
 use super::reload::{Request, Requests};
 
 /// RFC 3339 to ms; 0, which is "never", for Go's zero time.
-fn millis(text: &str) -> Timestamp {
+pub(super) fn millis(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().map_or(0, |t| t.as_millisecond()).max(0)
 }
 
@@ -48,6 +50,14 @@ impl RulesView for RulesAdapter {
             })
             .collect()
     }
+
+    fn feedback(&self, said: &RuleFeedback) -> Result<FeedbackView, CommandError> {
+        let done = feedback::of_rule(&self.0, said);
+        if done.rules == 0 {
+            return Err(CommandError::NotFound(format!("no sigma rule {:?}", said.rule)));
+        }
+        Ok(done)
+    }
 }
 
 fn rule(r: rules::RuleView) -> RuleView {
@@ -57,6 +67,7 @@ fn rule(r: rules::RuleView) -> RuleView {
             "series": r.series,
             "record": r.record,
             "pageBudget": r.page_budget,
+            "gate": r.gate,
         })
     });
     RuleView {
@@ -137,13 +148,43 @@ impl TargetsView for TargetsAdapter {
 /// Incidents. The methods are called on threads that may block.
 pub struct IncidentsAdapter {
     pager: PagerSlot,
+    rules: rules::Manager,
+    clock: Arc<dyn Clock>,
     runtime: Handle,
 }
 
 impl IncidentsAdapter {
     /// Must be called on the runtime.
-    pub fn new(pager: PagerSlot) -> Self {
-        Self { pager, runtime: Handle::current() }
+    pub fn new(pager: PagerSlot, rules: rules::Manager, clock: Arc<dyn Clock>) -> Self {
+        Self { pager, rules, clock, runtime: Handle::current() }
+    }
+
+    fn view(&self, number: u64) -> Result<paging::IncidentView, CommandError> {
+        let found = self.ask(|pager| async move { pager.incident(number).await })?;
+        found.ok_or_else(|| CommandError::NotFound(format!("no incident {number}")))
+    }
+
+    /// Records what a person says, then tells the rules.
+    fn judged(
+        &self,
+        number: u64,
+        said: &IncidentFeedback,
+        actor: Actor,
+    ) -> Result<IncidentView, CommandError> {
+        if let Some(verdict) = said.verdict.map(feedback::verdict) {
+            let comment = said.comment.clone();
+            self.ask(|pager| async move { pager.judge(number, verdict, actor, comment).await })?
+                .map_err(refused)?;
+        }
+        let view = self.view(number)?;
+        let done = feedback::of_incident(&self.rules, &view, said, self.clock.now());
+        Ok(IncidentView { feedback: Some(done), ..incident(view) })
+    }
+
+    fn judge_claim(&self, token: &str) -> Result<AckClaim, CommandError> {
+        let pager =
+            self.pager.get().ok_or_else(|| CommandError::NotFound("paging is not configured".into()))?;
+        pager.check_judge_link(token).map_err(|e| CommandError::BadToken(e.to_string()))
     }
 
     /// Asks the pager and waits for what it says.
@@ -188,19 +229,29 @@ impl Incidents for IncidentsAdapter {
         if self.pager.get().is_none() {
             return Ok(Vec::new());
         }
-        let mut incidents = self.ask(|pager| async move { pager.incidents().await })?;
-        incidents.retain(|i| resolved_too || i.state != State::Resolved);
-        incidents.truncate(limit);
+        let incidents =
+            self.ask(|pager| async move { pager.newest_incidents(resolved_too, limit).await })?;
         Ok(incidents.into_iter().map(incident).collect())
     }
 
     fn get(&self, id: &str) -> Result<IncidentView, CommandError> {
-        let number = number(id)?;
-        let found = self.ask(|pager| async move { pager.incident(number).await })?;
-        let found = found.ok_or_else(|| CommandError::NotFound(format!("no incident {id}")))?;
-        let line = |h: &paging::HistoryView| HistoryView { at: millis(&h.at), what: h.what.clone() };
-        let history = found.history.iter().map(line).collect();
-        Ok(IncidentView { history, ..incident(found) })
+        self.view(number(id)?).map(incident)
+    }
+
+    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError> {
+        self.judged(number(id)?, said, actor(&said.by, &said.address))
+    }
+
+    fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError> {
+        let claim = self.judge_claim(token)?;
+        self.shown(claim)
+    }
+
+    fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError> {
+        let claim = self.judge_claim(token)?;
+        let actor = Actor { via: "link".to_owned(), ..actor(&claim.person, &said.address) };
+        self.judged(claim.incident, said, actor)?;
+        self.shown(claim)
     }
 
     fn acknowledge(
@@ -271,8 +322,22 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         }),
         acknowledged_by: i.acknowledged.map(|a| a.by).unwrap_or_default(),
         resolved_at: i.resolved_at.as_deref().map(millis),
-        resolved_by: String::new(),
-        history: Vec::new(),
+        resolved_by: i.resolved_by.unwrap_or_default(),
+        pages: i.notified.iter().map(page).collect(),
+        history: i
+            .history
+            .iter()
+            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
+            .collect(),
+        drill: i.drill,
+        delivered: i.delivered,
+        judged: i.judged.map(|j| JudgedView {
+            verdict: j.verdict.to_owned(),
+            by: j.by,
+            at: millis(&j.at),
+            comment: j.comment,
+        }),
+        feedback: None,
         alerts: i
             .alerts
             .iter()
@@ -285,6 +350,28 @@ fn incident(i: paging::IncidentView) -> IncidentView {
             })
             .collect(),
         id: i.id,
+    }
+}
+
+fn page(n: &paging::NotifiedView) -> PageView {
+    PageView {
+        step: u32::try_from(n.step).unwrap_or(u32::MAX),
+        round: n.round,
+        target: n.target.clone(),
+        user: n.user.clone().unwrap_or_default(),
+        receiver: n.receiver.clone(),
+        automation: n.automation,
+        at: millis(&n.at),
+        arrivals: n
+            .arrivals
+            .iter()
+            .map(|a| ArrivalView {
+                integration: a.integration.clone(),
+                at: a.at.as_deref().map(millis),
+                attempts: a.attempts,
+                error: a.error.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -123,6 +123,19 @@ impl Ledger {
         self.note(done)
     }
 
+    /// Shows every row of a table, in the order of the keys, one after the other: for tables that are too large to be
+    /// held in memory at once. All of it is of one moment.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn visit(&self, table: &str, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
+        self.heal()?;
+        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
+        let done = visit_rows(database, table, each);
+        self.note(done)
+    }
+
     /// The names of the tables, sorted.
     ///
     /// # Errors
@@ -148,6 +161,41 @@ impl Ledger {
         }
     }
 
+    /// Puts a file that opens but cannot be read or written aside, and begins a new one.
+    ///
+    /// # Errors
+    /// The disk's; a simulated disk has no room beside it.
+    pub fn begin_afresh(&self, why: &str) -> Result<(), LedgerError> {
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        *guard = None;
+        self.inner.broken.store(true, Ordering::Release);
+        *guard = Some(self.inner.place.begin_afresh(why)?);
+        self.inner.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives free pages back to the disk. Everybody else waits meanwhile.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn compact(&self) -> Result<(), LedgerError> {
+        self.heal()?;
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
+        let done = database.compact().map_err(|e| LedgerError::from(redb::Error::from(e)));
+        self.note(done).map(drop)
+    }
+
+    /// Reads every page and compares its checksum: is the file sound? What can be is repaired.
+    ///
+    /// # Errors
+    /// The disk's, or the file is damaged beyond repair.
+    pub fn check_integrity(&self) -> Result<bool, LedgerError> {
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
+        Ok(database.check_integrity()?)
+    }
+
     /// Opens the database again when an earlier operation broke it.
     fn heal(&self) -> Result<(), LedgerError> {
         if !self.is_broken() {
@@ -159,7 +207,11 @@ impl Ledger {
         }
         // The old handle holds the file's lock.
         *guard = None;
-        *guard = Some(self.inner.place.open()?);
+        *guard = Some(match self.inner.place.open() {
+            // A file that can never be opened again would keep everything in memory for good.
+            Err(LedgerError::Damaged(why)) => self.inner.place.begin_afresh(&why)?,
+            opened => opened?,
+        });
         self.inner.broken.store(false, Ordering::Release);
         Ok(())
     }
@@ -182,6 +234,22 @@ impl fmt::Debug for Ledger {
 }
 
 impl Place {
+    /// Renames the file to `NAME.damaged-SECONDS`, and makes a new one.
+    fn begin_afresh(&self, why: &str) -> Result<Database, LedgerError> {
+        let Self::File(path) = self else { return Err(LedgerError::Damaged(why.to_owned())) };
+        let seconds = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".damaged-{seconds}"));
+        std::fs::rename(path, &name)?;
+        tracing::error!(
+            file = %path.display(), aside = %PathBuf::from(name).display(), reason = why,
+            "THE LEDGER IS DAMAGED: it was put aside and a new one begun; incidents that only it knew are lost to this process"
+        );
+        self.open()
+    }
+
     fn open(&self) -> Result<Database, LedgerError> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
@@ -248,6 +316,24 @@ fn read_range(
         out.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(out)
+}
+
+fn visit_rows(
+    database: &Database,
+    table: &str,
+    each: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), LedgerError> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(definition(table)) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(e) => return Err(e.into()),
+    };
+    for row in table.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        each(key.value(), value.value());
+    }
+    Ok(())
 }
 
 fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {

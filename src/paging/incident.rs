@@ -12,6 +12,11 @@ const MAX_HISTORY: usize = 500;
 /// Of those, how many of the beginning always stay.
 const KEEP_FIRST: usize = 50;
 
+/// The label of an alert that makes its incident a drill.
+pub const DRILL_LABEL: &str = "sideband_drill";
+/// How the groups of drills that were started here begin.
+pub(super) const DRILL_GROUP: &str = "drill/";
+
 /// Where an incident stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,7 +46,7 @@ pub struct Acknowledgement {
     pub at: Timestamp,
     /// The worst severity at that moment, and the alerts that were known.
     pub severity: u32,
-    pub alerts: Vec<u64>,
+    pub alerts: BTreeSet<u64>,
 }
 
 /// Was it worth it?
@@ -71,6 +76,18 @@ pub struct Judged {
     pub comment: String,
 }
 
+/// What became of a page at one integration of a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// As logs name it: receiver, kind, index.
+    pub integration: String,
+    /// When it was taken; `None` while it was not.
+    pub at: Option<Timestamp>,
+    pub attempts: u32,
+    /// Why the last attempt failed; empty when it was taken.
+    pub error: String,
+}
+
 /// Somebody, or something, that was notified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notified {
@@ -83,6 +100,21 @@ pub struct Notified {
     pub receiver: String,
     pub automation: bool,
     pub at: Timestamp,
+    /// What is known of the delivery, by integration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrivals: Vec<Arrival>,
+}
+
+impl Notified {
+    /// When the first of the integrations took it.
+    pub fn arrived_at(&self) -> Option<Timestamp> {
+        self.arrivals.iter().filter_map(|a| a.at).min()
+    }
+
+    /// Whom it went to, for people: the person, or else the target.
+    pub fn whom(&self) -> &str {
+        self.user.as_deref().unwrap_or(&self.target)
+    }
 }
 
 /// One line of the history.
@@ -165,6 +197,9 @@ pub struct Incident {
     pub acknowledged: Option<Acknowledgement>,
     #[serde(default)]
     pub judged: Option<Judged>,
+    /// The first acknowledgement, also when it was reopened later.
+    #[serde(default)]
+    pub first_acknowledged: Option<(Timestamp, String)>,
     /// The loop (from 0) and the step that come next.
     #[serde(rename = "loop")]
     pub round: u32,
@@ -184,8 +219,20 @@ pub struct Incident {
     pub deliveries: BTreeMap<u64, Fate>,
     /// Integrations that a page has arrived at.
     pub reached: BTreeSet<String>,
+    /// When this loop began, by the wall clock.
+    #[serde(default)]
+    pub loop_began: Timestamp,
+    /// The next step waits for the end of the quiet hours.
+    #[serde(default)]
+    pub quiet: bool,
+    /// How often it fired again soon after it was resolved.
+    #[serde(default)]
+    pub flaps: u32,
     /// Closed by a person while alerts were still firing.
     pub closed_by_hand: bool,
+    /// Who closed it.
+    #[serde(default)]
+    pub closed_by: Option<Actor>,
     pub drill: bool,
     /// The alerts at the last change, at most [`MAX_ALERTS`], and how many there were.
     pub alerts: Vec<AlertRecord>,
@@ -213,6 +260,16 @@ impl Incident {
         }
     }
 
+    /// Have all loops been gone through since it began, or was reopened?
+    pub fn is_exhausted(&self) -> bool {
+        self.round.saturating_sub(self.links_from) > self.policy.repeat
+    }
+
+    /// Was only an automation told of it?
+    pub fn woke_nobody(&self) -> bool {
+        self.notified.iter().all(|n| n.automation)
+    }
+
     /// When it last began to need somebody: triggered, or reopened.
     pub fn opened_at(&self) -> Timestamp {
         let reopened = self.history.iter().rev().find(|e| e.what.starts_with("reopened"));
@@ -221,5 +278,19 @@ impl Incident {
 
     pub fn is_open(&self) -> bool {
         self.state != State::Resolved
+    }
+
+    /// A drill that was started here (not by an alert from elsewhere): it ends by itself.
+    pub fn is_own_drill(&self) -> bool {
+        self.drill && self.group.starts_with(DRILL_GROUP)
+    }
+
+    /// Was every step of the policy carried out, and taken by every integration that it was sent to?
+    pub fn is_delivered(&self) -> bool {
+        (0..self.policy.steps.len()).all(|step| {
+            let mut of_step = self.notified.iter().filter(|n| n.step == step).peekable();
+            of_step.peek().is_some()
+                && of_step.all(|n| !n.arrivals.is_empty() && n.arrivals.iter().all(|a| a.at.is_some()))
+        })
     }
 }

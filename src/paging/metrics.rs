@@ -49,6 +49,8 @@ pub struct PagingMetrics {
     pub outbox_dropped: Family<WithReason, Counter>,
     pub escalations_exhausted: Counter,
     pub steps_without_target: Counter,
+    pub pages_held: Counter,
+    pub digests: Counter,
     pub steps_fired: Counter,
     /// s
     pub step_lateness: Counter<f64, AtomicU64>,
@@ -58,6 +60,8 @@ pub struct PagingMetrics {
     pub callbacks: Family<CalledBack, Counter>,
     pub heartbeats: Family<Attempt, Counter>,
     pub heartbeat_last_success: Gauge,
+    /// s since the epoch
+    pub last_good_drill: Gauge<f64, AtomicU64>,
 }
 
 impl PagingMetrics {
@@ -86,6 +90,8 @@ impl PagingMetrics {
             "Escalations that ran out of steps without an acknowledgement"
         );
         add!(steps_without_target, "steps_without_target", "Escalation steps that had nobody to notify");
+        add!(pages_held, "pages_held_back", "Pages that the limit of a person's hour held back for a summary");
+        add!(digests, "digests", "Digests of what waited for the end of quiet hours");
         add!(steps_fired, "steps_fired", "Escalation steps that were carried out");
         add!(
             step_lateness,
@@ -105,6 +111,11 @@ impl PagingMetrics {
             heartbeat_last_success,
             "heartbeat_last_success_timestamp_seconds",
             "When a heartbeat last arrived"
+        );
+        add!(
+            last_good_drill,
+            "last_good_drill_timestamp_seconds",
+            "When every step of a drill was last delivered, 0 for never"
         );
         m.ledger_up.set(1);
         m
@@ -134,6 +145,8 @@ impl PagingMetrics {
         }
         self.escalations_exhausted.inc_by(t.exhausted);
         self.steps_without_target.inc_by(t.steps_empty);
+        self.pages_held.inc_by(t.pages_held);
+        self.digests.inc_by(t.digests);
         self.steps_fired.inc_by(t.steps_fired);
         self.step_lateness.inc_by(t.lateness_ms.max(0) as f64 / 1000.0);
         let count = |state: State| {
@@ -142,6 +155,7 @@ impl PagingMetrics {
         for (name, state) in [("triggered", State::Triggered), ("acknowledged", State::Acknowledged)] {
             self.incidents.get_or_create(&InState { state: name }).set(count(state));
         }
+        self.last_good_drill.set(engine.last_good_drill().unwrap_or_default() as f64 / 1000.0);
         self.outbox_rows.set(i64::try_from(engine.outbox_len()).unwrap_or(i64::MAX));
     }
 }

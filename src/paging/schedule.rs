@@ -91,6 +91,11 @@ impl Schedule {
         Ok(Self { name: c.name.value.clone(), layers, overrides })
     }
 
+    /// Where its handovers happen; a name of the time zone database.
+    pub fn location(&self) -> Option<&str> {
+        self.layers.first()?.start.time_zone().iana_name()
+    }
+
     /// Everybody who can be on call.
     pub fn people(&self) -> BTreeSet<&str> {
         let rotating = self.layers.iter().flat_map(|l| &l.users);

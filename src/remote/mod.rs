@@ -3,8 +3,10 @@
 mod alertmanager;
 mod config;
 mod query;
+mod warm_start;
 
 pub use alertmanager::{AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts};
 pub use config::{AlertingConfig, AlertmanagerConfig};
 pub(crate) use query::form_encode;
 pub use query::{MAX_POINTS, QueryError, QueryLimits, RangeSeries, RemoteQuery};
+pub use warm_start::WarmStartConfig;

@@ -156,10 +156,14 @@ impl RemoteQuery {
             response =
                 self.send(HttpRequest { url: format!("{}?{form}", self.url), ..accepting_gzip() }).await?;
         }
-        let answer: Answer = match serde_json::from_slice(&response.body) {
-            Ok(answer) => answer,
-            Err(_) => {
-                let text = String::from_utf8_lossy(&response.body);
+        // Megabytes of JSON: not on the thread that everything waits on.
+        let body = std::mem::take(&mut response.body);
+        let parse = move || (serde_json::from_slice::<Answer>(&body).ok(), body);
+        let (answer, body) = tokio::task::spawn_blocking(parse).await.unwrap_or_default();
+        let answer: Answer = match answer {
+            Some(answer) => answer,
+            None => {
+                let text = String::from_utf8_lossy(&body);
                 return Err(QueryError::NotTheApi {
                     url: shown(&self.url),
                     status: response.status,

@@ -1,7 +1,6 @@
 //! What people say of sigma rules and their pages, and what follows from it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::model::{Labels, Timestamp};
 
@@ -58,7 +57,10 @@ impl Taken {
 }
 
 /// The sigma rules that a target means, each with the series if it means one.
-fn find<'a>(groups: &'a [Arc<Group>], target: &Target) -> Vec<(&'a Group, &'a Rule, Option<Labels>)> {
+fn find<'a>(
+    groups: impl Iterator<Item = &'a Group>,
+    target: &Target,
+) -> Vec<(&'a Group, &'a Rule, Option<Labels>)> {
     let mut found = Vec::new();
     for group in groups {
         for rule in &group.rules {
@@ -68,12 +70,12 @@ fn find<'a>(groups: &'a [Arc<Group>], target: &Target) -> Vec<(&'a Group, &'a Ru
                     if alert.get("alertname") == Some(rule.spec.name.as_str())
                         && let Some(series) = series_of(rule, spec, alert)
                     {
-                        found.push((&**group, rule, Some(series)));
+                        found.push((group, rule, Some(series)));
                     }
                 }
                 Target::Rule { group: wanted, rule: name, series } => {
                     if *name == rule.spec.name && wanted.as_ref().is_none_or(|w| *w == group.spec.name) {
-                        found.push((&**group, rule, series.clone()));
+                        found.push((group, rule, series.clone()));
                     }
                 }
             }
@@ -93,9 +95,9 @@ fn series_of(rule: &Rule, sigma: &SigmaSpec, alert: &Labels) -> Option<Labels> {
 }
 
 /// Acts on what a person says. May read much history: not for a thread that must not wait.
-pub(super) fn apply(
+pub fn feedback<'a>(
     context: &Context<'_>,
-    groups: &[Arc<Group>],
+    groups: impl Iterator<Item = &'a Group>,
     target: &Target,
     feedback: &Feedback,
     now: Timestamp,
@@ -142,7 +144,7 @@ fn take_out(
     }
     match relearn::read(context, &rule.spec, Span::of(spec, end, group.interval_ms, count)) {
         Ok(history) => {
-            let done = relearn::relearn(group, rule, spec, history, series.as_ref(), end);
+            let done = relearn::relearn(group, rule, spec, history, series.as_ref(), end, 0.5);
             taken.series = done.series;
             if done.too_short > 0 || done.series == 0 {
                 taken.notes.push(format!(

@@ -16,12 +16,16 @@ use super::baselines::{self, StoredRules};
 use super::context::{Context, Settings};
 use super::feedback::{self, Feedback, Taken, Target};
 use super::file::{RuleFile, RuleKind};
+use super::gate::{self, Changed, Finding, Gate, GateMode, GateState};
 use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
 use super::sigma_rule::{self, SigmaState};
 use super::view::{self, AlertView, GroupView, RuleFilter};
+use super::warm_start::{self, RemoteHistory};
 
+/// How often groups are evaluated when nothing says so, ms.
+pub const DEFAULT_INTERVAL_MS: i64 = 60_000;
 /// Groups that are evaluated at the same time.
 const PARALLEL: usize = 4;
 /// How often baselines are written, ms.
@@ -56,6 +60,9 @@ pub struct Loaded {
     /// For groups that name none.
     pub evaluation_interval: Duration,
     pub query_offset: Duration,
+    /// Whom new baselines ask for their past.
+    pub remote_history: Option<Arc<dyn RemoteHistory>>,
+    pub gate: GateMode,
 }
 
 struct Shared {
@@ -67,6 +74,7 @@ struct Shared {
 struct Groups {
     list: Arc<Vec<Arc<Group>>>,
     settings: Arc<Settings>,
+    remote: Option<Arc<dyn RemoteHistory>>,
 }
 
 /// Evaluates rule groups. Clones share it.
@@ -80,7 +88,9 @@ pub struct Manager {
 struct Reload {
     groups: Vec<(Arc<Group>, String)>,
     settings: Arc<Settings>,
-    done: oneshot::Sender<()>,
+    remote: Option<Arc<dyn RemoteHistory>>,
+    gate: GateMode,
+    done: oneshot::Sender<Vec<Changed>>,
 }
 
 impl Manager {
@@ -94,12 +104,15 @@ impl Manager {
 
     /// Takes new rules in the place of the old; rules that stay keep their state, also their baselines if
     /// they can. `source` hands out a number for each group that is new. Returns when they are in force,
-    /// which needs [`Manager::run`] to be running (or about to).
-    pub async fn apply(&self, loaded: Loaded, mut source: impl FnMut() -> SourceId) {
+    /// which needs [`Manager::run`] to be running (or about to), and gives the rules that wait for [`Manager::gated`].
+    pub async fn apply(&self, loaded: Loaded, mut source: impl FnMut() -> SourceId) -> Vec<Changed> {
         let old: HashMap<String, SourceId> =
             self.shared.groups().list.iter().map(|g| (g.key(), g.source)).collect();
-        let default_interval =
-            if loaded.evaluation_interval.is_zero() { 60_000 } else { loaded.evaluation_interval.ms() };
+        let default_interval = if loaded.evaluation_interval.is_zero() {
+            DEFAULT_INTERVAL_MS
+        } else {
+            loaded.evaluation_interval.ms()
+        };
         let mut groups = Vec::new();
         for spec in loaded.files.into_iter().flat_map(|f| f.groups) {
             let interval = spec.interval.map_or(default_interval, Duration::ms);
@@ -109,10 +122,26 @@ impl Manager {
             groups.push((Arc::new(Group::new(spec, interval, offset, number)), key));
         }
         let (done, wait) = oneshot::channel();
-        let reload = Reload { groups, settings: Arc::new(loaded.settings), done };
-        if self.reloads.send(reload).await.is_ok() {
-            // An error means that the manager has stopped: there is nothing to wait for.
-            let _ = wait.await;
+        let settings = Arc::new(loaded.settings);
+        let reload = Reload { groups, settings, remote: loaded.remote_history, gate: loaded.gate, done };
+        if self.reloads.send(reload).await.is_err() {
+            return Vec::new();
+        }
+        // An error means that the manager has stopped: there is nothing to wait for.
+        wait.await.unwrap_or_default()
+    }
+
+    /// What the replay of a changed rule found; without effect when the rule was changed again meanwhile.
+    pub fn gated(&self, changed: &Changed, finding: Finding) {
+        for group in self.shared.groups().list.iter().filter(|g| g.key() == changed.group) {
+            for rule in group.rules.iter().filter(|r| r.spec.name == changed.rule) {
+                let mut state = rule.state();
+                let Some(gate) = state.sigma.gate.as_mut().filter(|g| g.number == changed.number) else {
+                    continue;
+                };
+                (gate.state, gate.finding) = (finding.state, Some(finding.clone()));
+                self.shared.parts.metrics.gated(group, &rule.spec.name, Some(gate));
+            }
         }
     }
 
@@ -130,10 +159,12 @@ impl Manager {
             lookups: Vec::new(),
             running: JoinSet::new(),
             saving: JoinSet::new(),
+            warming: JoinSet::new(),
             stored,
             next_save,
             look_up_all: true,
             own: HashMap::new(),
+            reloads: 0,
         };
         runner.run(inbox, shutdown).await;
     }
@@ -153,7 +184,13 @@ impl Manager {
     pub fn feedback(&self, target: &Target, feedback: &Feedback) -> Taken {
         let groups = self.shared.groups();
         let context = self.shared.context(&groups.settings);
-        feedback::apply(&context, &groups.list, target, feedback, self.shared.parts.clock.now())
+        feedback::feedback(
+            &context,
+            groups.list.iter().map(AsRef::as_ref),
+            target,
+            feedback,
+            self.shared.parts.clock.now(),
+        )
     }
 }
 
@@ -219,9 +256,13 @@ struct Runner {
     lookups: Vec<LookUp>,
     running: JoinSet<(Due, Outcome)>,
     saving: JoinSet<()>,
+    /// At most one question to a central store.
+    warming: JoinSet<()>,
     stored: StoredRules,
     next_save: Timestamp,
     look_up_all: bool,
+    /// How often groups were put in force.
+    reloads: u64,
     /// The groups' own sources, and which group each is.
     own: HashMap<SourceId, usize>,
 }
@@ -248,6 +289,7 @@ impl Runner {
                 commit = self.commits.recv() => self.heard(commit),
                 Some(done) = self.running.join_next() => self.finished(done),
                 Some(_) = self.saving.join_next() => {}
+                Some(_) = self.warming.join_next() => {}
                 Some(reload) = inbox.recv() => self.reload(reload).await,
                 () = sleep => {}
             }
@@ -338,6 +380,7 @@ impl Runner {
         let groups = self.shared.groups();
         let Some(group) = groups.list.get(due.group) else { return };
         self.shared.parts.metrics.evaluated(group, due.ts, due.missed, outcome);
+        self.warm(&groups, group, now);
         self.scheduler.finished(now, due.group);
         self.scheduler.committed(now, Commit { source: group.source, t: due.ts });
         let look_up = &mut self.lookups[due.group];
@@ -345,6 +388,39 @@ impl Runner {
         if look_up.evaluations <= LOOK_UP_FIRST || now - look_up.last >= LOOK_UP_MS {
             self.look_up(now, due.group);
         }
+    }
+
+    /// Asks a central store for what new series of a group have not seen, if nobody is asking.
+    fn warm(&mut self, groups: &Groups, group: &Arc<Group>, now: Timestamp) {
+        let Some(remote) = groups.remote.clone().filter(|_| self.warming.is_empty()) else { return };
+        let wanted = group.rules.iter().position(|rule| match &rule.spec.kind {
+            RuleKind::Sigma(spec) => warm_start::wants(rule, spec, group.interval_ms, now),
+            _ => false,
+        });
+        let Some(index) = wanted else { return };
+        let (group, settings) = (Arc::clone(group), Arc::clone(&groups.settings));
+        let metrics = self.shared.parts.metrics.clone();
+        self.warming.spawn(async move {
+            let name = group.rules[index].spec.name.clone();
+            match warm_start::warm(&*remote, group, index, &settings.external_labels, now).await {
+                Ok(count) => {
+                    tracing::info!(
+                        rule = name,
+                        baselines = count,
+                        "baselines learnt from the central history"
+                    );
+                    metrics.warmed(count);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        rule = name,
+                        error,
+                        "the central history cannot be read: asked again later"
+                    );
+                    metrics.not_warmed();
+                }
+            }
+        });
     }
 
     /// Puts new groups in force when nothing is being evaluated.
@@ -359,12 +435,24 @@ impl Runner {
         let metrics = self.shared.parts.metrics.clone();
         let mut plans = Vec::new();
         let mut list = Vec::new();
+        let mut changed = Vec::new();
+        self.reloads += 1;
         for (group, key) in reload.groups {
             // A group whose file was renamed is still the same group.
             let moved = |g: &&Arc<Group>| g.spec.name == group.spec.name && !keys.contains(&g.key());
             let before = left.iter().position(|g| g.key() == key).or_else(|| left.iter().position(moved));
-            if let Some(i) = before {
-                let before = left.remove(i);
+            let before = before.map(|i| left.remove(i));
+            // At the start nothing is news.
+            let gated: Vec<_> = group
+                .rules
+                .iter()
+                .filter(|r| {
+                    self.reloads > 1
+                        && reload.gate != GateMode::Off
+                        && gate::is_changed(&r.spec, before.map(AsRef::as_ref))
+                })
+                .collect();
+            if let Some(before) = before {
                 if before.key() == key {
                     metrics.rules_removed(before);
                 } else {
@@ -374,6 +462,18 @@ impl Runner {
             }
             self.restore(&group, now);
             metrics.added(&group);
+            for rule in gated {
+                let gate = Gate {
+                    mode: reload.gate,
+                    state: GateState::Replaying,
+                    finding: None,
+                    number: self.reloads,
+                };
+                metrics.gated(&group, &rule.spec.name, Some(&gate));
+                rule.state().sigma.gate = Some(gate);
+                let (rule, line) = (rule.spec.name.clone(), rule.spec.line);
+                changed.push(Changed { group: key.clone(), rule, line, number: self.reloads });
+            }
             // A group that reads the past need not wait for the present.
             plans.push(Plan { key, interval: group.interval_ms, waits: group.query_offset_ms == 0 });
             list.push(group);
@@ -391,9 +491,10 @@ impl Runner {
         self.lookups = vec![LookUp::default(); list.len()];
         self.scheduler.set_groups(now, plans);
         self.look_up_all = true;
-        *self.shared.lock() = Groups { list: Arc::new(list), settings: reload.settings };
+        *self.shared.lock() =
+            Groups { list: Arc::new(list), settings: reload.settings, remote: reload.remote };
         // Nobody waits any more: that is no error.
-        let _ = reload.done.send(());
+        let _ = reload.done.send(changed);
     }
 
     /// Gives sigma rules that know nothing what the file had of them.

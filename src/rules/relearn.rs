@@ -136,6 +136,7 @@ pub(super) fn relearn(
     history: History,
     only: Option<&Labels>,
     now: Timestamp,
+    least: f64,
 ) -> Relearnt {
     let mut done = Relearnt::default();
     let window = spec.detector.config().baseline.window.ms();
@@ -153,7 +154,9 @@ pub(super) fn relearn(
         let learning =
             i64::try_from(known.learnt).unwrap_or(i64::MAX).saturating_mul(group.interval_ms).min(window);
         let warm = spec.detector.warm(points, &known.out);
-        if last.saturating_sub(first) < learning / 2 || learnt(spec, &warm) < 2 {
+        let long = last.saturating_sub(first) as f64;
+        let ready = u64::from(spec.detector.config().baseline.min_samples);
+        if long < learning as f64 * least || learnt(spec, &warm) < ready.min(known.learnt).max(2) {
             done.too_short += 1;
             continue;
         }

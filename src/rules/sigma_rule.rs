@@ -13,9 +13,11 @@ use super::budget::{DEFAULT_QUIET_MS, Grounds, Level, PagingBand, Policy, Series
 use super::check;
 use super::context::{Context, Judged, Paged};
 use super::file::{RuleSpec, SigmaSpec};
+use super::gate::Gate;
 use super::pages::PageHistory;
 use super::relearn::{self, History, Incidents, Span};
 use super::sigma_alert;
+use super::warm_start::Asking;
 
 /// The most series of a rule that has no `limit`.
 const MAX_SERIES: usize = 10_000;
@@ -49,6 +51,9 @@ pub struct SigmaState {
     pub pages: PageHistory,
     /// What people called incidents.
     pub incidents: Incidents,
+    pub(super) asking: Asking,
+    /// The rule was changed by a reload.
+    pub gate: Option<Gate>,
     /// History was looked for.
     warmed: bool,
     /// The expression was changed: what history says of the new one takes the place of what is known.
@@ -63,11 +68,13 @@ pub struct Series {
     pub seen: Timestamp,
     pub last: Option<Evaluation>,
     pub pages: SeriesPages,
+    /// It began here, and nobody else was asked for its past.
+    pub(super) fresh: bool,
 }
 
 impl Series {
     fn new(state: SeriesState, seen: Timestamp) -> Self {
-        Self { state, seen, last: None, pages: SeriesPages::default() }
+        Self { state, seen, last: None, pages: SeriesPages::default(), fresh: true }
     }
 }
 
@@ -81,7 +88,7 @@ impl SigmaState {
     ) -> Self {
         let series = series
             .into_iter()
-            .map(|(labels, state, pages)| (labels, Series { pages, ..Series::new(state, now) }))
+            .map(|(labels, state, pages)| (labels, Series { pages, fresh: false, ..Series::new(state, now) }))
             .collect();
         Self { series, pages, incidents, ..Self::default() }
     }
@@ -198,7 +205,12 @@ pub(super) fn step(
     }
     let mut out = Vec::new();
     let mut wanted = Vec::new();
-    let policy = policy(rule, spec);
+    let held = state.gate.as_ref().filter(|g| g.holds()).map(Gate::sentence);
+    let mut policy = policy(rule, spec);
+    if held.is_some() {
+        // What does not page costs no budget.
+        policy.bands.fill(None);
+    }
     let mut level = Level::of(&policy, &state.pages, at.ts);
     let mut paging = state.series.values().any(|s| s.pages.pages());
     for sample in read.samples {
@@ -234,7 +246,7 @@ pub(super) fn step(
         sigma_alert::wants(spec, labels.clone(), series, &evaluation, &mut wanted);
         at.ts.saturating_sub(series.seen) < forget
     });
-    sigma_alert::alerts(context, rule, spec, at, wanted, pages, book)?;
+    sigma_alert::alerts(context, rule, spec, at, wanted, (pages, held.as_deref()), book)?;
     Ok(out)
 }
 

@@ -261,6 +261,9 @@ impl FromStr for Judge {
     }
 }
 
+/// Nobody counts more pages than these.
+const MAX_PAGES: u32 = 1000;
+
 /// `after_page:` of a sigma rule: what a page of a series does to further pages of the same series.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -293,9 +296,6 @@ impl Default for AfterPage {
 fn one() -> f64 {
     1.0
 }
-
-/// Nobody counts more pages than these.
-const MAX_PAGES: u32 = 1000;
 
 /// `page_budget: 2 per 30d`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -106,18 +106,25 @@ impl Detector {
         self.evaluate(state, now, f64::NAN)
     }
 
-    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out.
+    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out. Bands move
+    /// meanwhile, so that an event of the past freezes the baseline as it did then; afterwards they are as new.
     pub fn warm(
         &self,
         history: impl IntoIterator<Item = (Timestamp, f64)>,
         incidents: &[(Timestamp, Timestamp)],
     ) -> SeriesState {
         let mut state = self.start();
+        let mut last = None;
         for (t, x) in history {
             if !incidents.iter().any(|(from, to)| (*from..=*to).contains(&t)) {
-                state.baseline.observe(&self.plan, t, x);
+                self.evaluate(&mut state, t, x);
+                last = Some(t);
             }
         }
+        if let (Some(t), Some(_)) = (last, state.bands.freezes(&self.bands)) {
+            state.baseline.thaw(t);
+        }
+        state.bands = Bands::new(&self.bands);
         state
     }
 

@@ -8,6 +8,7 @@ mod deadline;
 mod exposed;
 mod guard;
 mod json;
+mod judge;
 mod metrics;
 mod pages;
 mod params;
@@ -20,7 +21,8 @@ pub use metrics::WebMetrics;
 pub use server::Web;
 pub use state::{Options, Parts};
 pub use views::{
-    AlertState, AlertView, BoxFuture, CommandError, DroppedTargetView, HistoryView, IncidentAlertView, IncidentState,
-    IncidentView, Incidents, Lifecycle, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView,
-    RuntimeView, TargetHealth, TargetView, TargetsView, TokenView,
+    AlertState, AlertView, ArrivalView, Baseline, BoxFuture, CommandError, DroppedTargetView, FeedbackView,
+    HistoryView, IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView,
+    Lifecycle, PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
+    TargetHealth, TargetView, TargetsView, TokenView, Verdict,
 };

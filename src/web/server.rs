@@ -15,7 +15,7 @@ use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
 use super::state::{Options, Parts, State};
-use super::{ack, api, api_v2, callbacks, guard, pages};
+use super::{ack, api, api_v2, callbacks, guard, judge, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
 
@@ -158,7 +158,7 @@ impl Handler for Web {
 /// has no password at hand; the style sheet of its page tells nothing. A kubelet or systemd that probes has no
 /// password either, and learns nothing but that this runs. A callback is signed.
 fn open_to_all(path: &str) -> bool {
-    path.starts_with("/ack/")
+    ["/ack/", "/judge/"].iter().any(|link| path.starts_with(link))
         || callbacks::is_one(path)
         || matches!(path, "/style.css" | "/-/healthy" | "/-/ready")
 }
@@ -200,6 +200,7 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
             api_v2::route(state, &asked, &rest).await
         }
         ["ack", token] => ("/ack", ack::answer(state, &asked, decode(token.as_bytes(), false)).await),
+        ["judge", token] => ("/judge", judge::answer(state, &asked, decode(token.as_bytes(), false)).await),
         ["metrics" | "federate"] | ["-", "healthy" | "ready"] => ("other", method_not_allowed("GET, HEAD")),
         _ => pages::route(state, &asked).await,
     }

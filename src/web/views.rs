@@ -17,6 +17,68 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait RulesView: Send + Sync {
     /// Every group, in the order of files and groups.
     fn groups(&self) -> Vec<RuleGroupView>;
+
+    /// What a person says of a sigma rule. May read much history; called on threads that may block.
+    fn feedback(&self, said: &RuleFeedback) -> Result<FeedbackView, CommandError> {
+        Err(CommandError::NotFound(format!("no sigma rule {:?}", said.rule)))
+    }
+}
+
+/// Was a page worth it?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Useful,
+    Useless,
+}
+
+/// What a time says of what is normal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baseline {
+    /// Nothing in it is: it is taken out of what was learnt.
+    Incident,
+    /// It is, from now on.
+    NewNormal,
+}
+
+/// What a person says of a sigma rule.
+#[derive(Debug, Clone)]
+pub struct RuleFeedback {
+    /// In this group; in all without one.
+    pub group: Option<String>,
+    pub rule: String,
+    /// Of this series; of all without one.
+    pub series: Option<Labels>,
+    pub baseline: Baseline,
+    /// The interval, ms.
+    pub from: Timestamp,
+    pub to: Timestamp,
+}
+
+/// What a person says of an incident. Says at least one of `verdict` and `baseline`.
+#[derive(Debug, Clone, Default)]
+pub struct IncidentFeedback {
+    pub verdict: Option<Verdict>,
+    pub baseline: Option<Baseline>,
+    /// The interval, ms; that of the alerts when it is not said.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    pub by: String,
+    /// The address that it came from.
+    pub address: String,
+    pub comment: String,
+}
+
+/// What became of what a person said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FeedbackView {
+    /// Sigma rules that it concerns.
+    pub rules: usize,
+    /// Pages of theirs that were judged.
+    pub pages: usize,
+    /// Baselines that changed.
+    pub baselines: usize,
+    /// What could not be done, and why.
+    pub notes: Vec<String>,
 }
 
 /// A rule group.
@@ -233,6 +295,12 @@ pub trait Incidents: Send + Sync {
     ) -> Result<IncidentView, CommandError>;
     /// Somebody says that it is over. Repeating it is harmless.
     fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError>;
+    /// Somebody says what it was worth, or what it says of what is normal. The last word counts.
+    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError>;
+    /// What a feedback link is about. Changes nothing.
+    fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError>;
+    /// Judges by a feedback link.
+    fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError>;
     /// What a signed link is about. Changes nothing.
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError>;
     /// Acknowledges by a signed link.
@@ -310,10 +378,53 @@ pub struct IncidentView {
     pub acknowledged_via: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resolved_by: String,
-    /// What happened, in order; only where one incident is asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<HistoryView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<JudgedView>,
+    /// What became of the feedback of this very request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<FeedbackView>,
     pub alerts: Vec<IncidentAlertView>,
+    /// Who was paged, and what became of it, in order.
+    pub pages: Vec<PageView>,
+    /// What happened, in order.
+    pub history: Vec<HistoryView>,
+    pub drill: bool,
+    /// Every step of the policy was carried out, and taken by everything that it was sent to.
+    pub delivered: bool,
+}
+
+/// Somebody, or something, that was notified.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageView {
+    /// Counted from 1.
+    pub step: u32,
+    #[serde(rename = "loop")]
+    pub round: u32,
+    /// As the policy names it.
+    pub target: String,
+    /// Empty when the target is no person.
+    pub user: String,
+    pub receiver: String,
+    pub automation: bool,
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    /// By integration.
+    pub arrivals: Vec<ArrivalView>,
+}
+
+/// What became of a page at an integration.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArrivalView {
+    pub integration: String,
+    /// When it was taken.
+    #[serde(serialize_with = "time_of_some", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error: String,
 }
 
 /// A line of an incident's history.
@@ -322,6 +433,17 @@ pub struct HistoryView {
     #[serde(serialize_with = "time")]
     pub at: Timestamp,
     pub what: String,
+}
+
+/// What a person said of an incident.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct JudgedView {
+    /// `useful` or `useless`.
+    pub verdict: String,
+    pub by: String,
+    #[serde(serialize_with = "time")]
+    pub at: Timestamp,
+    pub comment: String,
 }
 
 /// An alert of an incident.

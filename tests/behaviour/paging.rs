@@ -1,13 +1,18 @@
 //! From alerts to people, with simulated time, receivers and disk.
 
 mod callbacks;
+mod drill;
 mod escalation;
 mod groups;
+mod load;
 mod links;
 mod mail;
 mod model;
 mod pager;
 mod receivers;
+mod report;
 mod schedules;
+mod secrets;
+mod storms;
 mod templates;
 mod world;

@@ -1,5 +1,7 @@
 //! Rules: files and their mistakes, the life of alerts, sigma rules, the manager.
 
+mod pages;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -159,6 +161,23 @@ impl Bench {
     fn tick(&self, t: Timestamp, x: f64) {
         self.feed(t, &[(&[("__name__", "x"), ("job", "j")], x)]);
         self.evaluate(t);
+    }
+
+    /// What a person says at `now`, as the manager does it.
+    fn say(&self, target: &Target, feedback: &Feedback, now: Timestamp) -> sideband::rules::Taken {
+        let engine = Engine::default();
+        let context = Context {
+            engine: &engine,
+            source: &self.storage,
+            storage: &self.storage,
+            settings: &self.settings,
+            replay: None,
+        };
+        sideband::rules::feedback(&context, self.groups.iter(), target, feedback, now)
+    }
+
+    fn view(&self) -> Vec<sideband::rules::GroupView> {
+        sideband::rules::views(self.groups.iter(), &RuleFilter::default())
     }
 
     fn evaluate(&self, t: Timestamp) {
@@ -332,165 +351,6 @@ fn a_reload_keeps_the_state_of_rules_that_stay() {
     assert!(gone.now("ALERTS").is_empty() && gone.now("r").len() == 1);
 }
 
-const SIGMA: &str = r#"
-groups:
-  - name: g
-    interval: 15s
-    rules:
-      - sigma: Slow
-        expr: x
-        baseline: {window: 1h, lag: 2m, min_samples: 60}
-        record: all
-        labels: {team: web}
-        bands:
-          - {sigma: 1, action: record}
-          - {sigma: 2, for: 30s, labels: {severity: ticket}}
-          - {sigma: 3, for: 30s, labels: {severity: page}}
-        keep_firing_for: 30s
-        page_budget: 1 per 30d
-        annotations: {summary: "{{ $labels.job }} {{ printf \"%.1f\" $zscore }} at {{ $band }}"}
-"#;
-
-/// Values around 10 with a σ of about 1.
-fn calm(i: i64) -> f64 {
-    10.0 + [0.0, 1.3, -1.2, 0.4, -0.6, 1.1, -1.0][(i % 7) as usize]
-}
-
-#[test]
-fn a_sigma_rule_learns_records_and_pages_with_the_highest_band_only() {
-    let bench = Bench::new(SIGMA);
-    for i in 0..20 {
-        bench.tick(i * 15 * S, if i == 10 { 100.0 } else { calm(i) });
-    }
-    assert!(bench.sent().is_empty(), "cold rules never page");
-    assert_eq!(bench.now("sideband_sigma_ready"), [(r#"{job="j", rule="Slow"}"#.to_owned(), 0.0)]);
-    let bench = Bench::new(SIGMA);
-    for i in 0..200 {
-        bench.tick(i * 15 * S, calm(i));
-    }
-    assert!(bench.sent().is_empty());
-    assert_eq!(bench.now("sideband_sigma_ready")[0].1, 1.0);
-    let stddev = bench.now("sideband_sigma_stddev")[0].1;
-    assert!((bench.now("sideband_sigma_center")[0].1 - 10.0).abs() < 0.3 && stddev > 0.5 && stddev < 2.0);
-    // First beyond 2σ, then beyond 3σ.
-    for i in 200..205 {
-        bench.tick(i * 15 * S, 12.6);
-    }
-    let firing = |bench: &Bench| -> Vec<String> {
-        bench.now("ALERTS").into_iter().map(|a| a.0).filter(|l| l.contains("firing")).collect()
-    };
-    assert_eq!(
-        firing(&bench),
-        [r#"{alertname="Slow", alertstate="firing", band="2", job="j", severity="ticket", team="web"}"#]
-    );
-    for i in 205..210 {
-        bench.tick(i * 15 * S, 16.0);
-    }
-    assert_eq!(
-        firing(&bench),
-        [r#"{alertname="Slow", alertstate="firing", band="3", job="j", severity="page", team="web"}"#]
-    );
-    assert_eq!(bench.now("sideband_sigma_frozen")[0].1, 1.0);
-    let page = bench
-        .sent
-        .0
-        .lock()
-        .unwrap()
-        .iter()
-        .rev()
-        .find(|(_, a)| a.labels.get("band") == Some("3"))
-        .unwrap()
-        .1
-        .clone();
-    assert!(page.annotations.get("summary").unwrap().ends_with("at 3"));
-    let explanation = page.annotations.get("explanation").unwrap();
-    for part in [
-        "value 16 is",
-        "normal 9.99",
-        "samples",
-        "This rule paged once in 30 days: 0 useful, 0 useless, 1 not judged.",
-    ] {
-        assert!(explanation.contains(part), "{explanation}");
-    }
-    // It goes back: resolved. The next page is over the budget: a ticket that says so.
-    for i in 210..260 {
-        bench.tick(i * 15 * S, calm(i));
-    }
-    assert!(firing(&bench).is_empty() && bench.now("ALERTS").is_empty());
-    for i in 260..265 {
-        bench.tick(i * 15 * S, 15.5);
-    }
-    assert_eq!(
-        firing(&bench),
-        [r#"{alertname="Slow", alertstate="firing", band="3", job="j", severity="ticket", team="web"}"#]
-    );
-    let last = bench.sent.0.lock().unwrap().last().unwrap().1.clone();
-    assert!(
-        last.annotations.get("page_budget").unwrap().contains("the page budget is spent (1 of 1 in 30d)")
-    );
-}
-
-#[test]
-fn a_new_sigma_rule_learns_from_what_is_stored() {
-    let bench = Bench::new("groups: []");
-    for i in 0..200 {
-        bench.tick(i * 15 * S, calm(i));
-    }
-    let warm = Bench::on(bench.storage.clone(), SIGMA);
-    warm.tick(200 * 15 * S, 10.0);
-    assert_eq!(warm.now("sideband_sigma_ready")[0].1, 1.0);
-}
-
-/// What became of each page-severity alert and of tickets, without repeats.
-fn severities(bench: &Bench) -> Vec<(i64, String)> {
-    let mut out: Vec<(i64, String)> = Vec::new();
-    for (t, a) in bench.sent.0.lock().unwrap().iter().filter(|(t, a)| a.ends_at > *t) {
-        let severity = a.labels.get("severity").unwrap_or_default().to_owned();
-        if out.last().is_none_or(|l| l.1 != severity) {
-            out.push((*t / S / 60, severity));
-        }
-    }
-    out
-}
-
-#[test]
-fn the_page_that_spends_the_budget_says_so_and_something_worse_pages_all_the_same() {
-    let text = SIGMA.replace("keep_firing_for: 30s", "page_quiet: 0s").replace("1 per 30d", "2 per 30d");
-    let bench = Bench::new(&text);
-    let mut i = 0;
-    let mut run = |n: i64, x: Option<f64>| {
-        for _ in 0..n {
-            bench.tick(i * 15 * S, x.unwrap_or_else(|| calm(i)));
-            i += 1;
-        }
-    };
-    run(400, None);
-    for peak in [16.0, 13.4, 18.0, 15.5, 40.0] {
-        run(6, Some(peak));
-        run(60, None);
-    }
-    let said: Vec<String> = severities(&bench).into_iter().map(|s| s.1).collect();
-    // 13.4 is beyond 3σ, not beyond the 3.9σ that are left after a page; 18 spends the budget, and 40 is worse.
-    assert_eq!(said, ["page", "ticket", "page", "ticket", "page"]);
-    let mut told: Vec<String> = Vec::new();
-    for (_, a) in bench.sent.0.lock().unwrap().iter() {
-        if let Some(text) = a.annotations.get("page_budget").filter(|t| told.last().is_none_or(|l| l != t)) {
-            told.push(text.to_owned());
-        }
-    }
-    let begins = [
-        "a ticket, not a page: pages before it widened the bands (1 of 2 in 30d). More than 3.",
-        "page budget spent: 2 of 2 in 30d. From now on only something worse than this pages; the rest are tickets. This rule paged 2 \
-         times in 30 days: 0 useful, 0 useless, 2 not judged.",
-        "a ticket, not a page: the page budget is spent (2 of 2 in 30d). More than ",
-        "over the page budget (3 of 2 in 30d), because it is worse than the page before it (",
-    ];
-    assert_eq!(told.len(), begins.len(), "{told:#?}");
-    for (text, begin) in told.iter().zip(begins) {
-        assert!(text.starts_with(begin), "{text}");
-    }
-}
-
 fn by_name(rule: &str) -> Target {
     Target::Rule { group: None, rule: rule.to_owned(), series: None }
 }
@@ -598,4 +458,118 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     running.await.unwrap();
     let stored = std::fs::read(&file).unwrap();
     assert!(stored.windows(6).any(|w| w == b"SBSIGM") && stored.len() > 60, "{}", stored.len());
+}
+
+/// A central store that knows pods of two namespaces.
+#[derive(Debug, Default)]
+struct Central(Mutex<Vec<String>>);
+
+impl sideband::rules::RemoteHistory for Central {
+    fn range<'a>(
+        &'a self,
+        expr: &'a str,
+        start: Timestamp,
+        end: Timestamp,
+        step: i64,
+    ) -> sideband::rules::Asked<'a> {
+        Box::pin(async move {
+            self.0.lock().unwrap().push(expr.to_owned());
+            let points = |level: f64| {
+                (0..=(end - start) / step)
+                    .map(|i| (start + i * step, level + pages::calm(i) - 10.0))
+                    .collect::<Vec<_>>()
+            };
+            let labels = |pod: &str, ns: &str| {
+                Labels::from_pairs([("job", "j"), ("pod", pod), ("namespace", ns), ("instance", "i:1")])
+            };
+            Ok(vec![(labels("old", "prod"), points(10.0)), (labels("old", "test"), points(900.0))])
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_new_series_learns_from_a_central_store_in_the_background() {
+    use sideband::model::Clock as _;
+    let storage = Storage::in_memory();
+    let mut registry = prometheus_client::registry::Registry::default();
+    let (send, _alerts) = tokio::sync::mpsc::unbounded_channel();
+    let manager = Manager::new(Parts {
+        storage: storage.clone(),
+        source: Arc::new(storage.clone()),
+        engine: Engine::default(),
+        clock: Arc::new(SystemClock),
+        sink: Arc::new(Channel(send)),
+        metrics: RuleMetrics::register(&mut registry),
+        baseline_file: None,
+    });
+    let central = Arc::new(Central::default());
+    let settings = Settings {
+        external_labels: Labels::from_pairs([("pod", "new"), ("namespace", "prod")]),
+        ..Settings::default()
+    };
+    let rules =
+        "groups:\n- name: g\n  interval: 15s\n  rules:\n  - {sigma: S, expr: x, bands: [{sigma: 3}]}\n";
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let manager = manager.clone();
+        async move {
+            let end = async {
+                let _ = stopped.await;
+            };
+            manager.run(end).await;
+        }
+    });
+    let mut number = 10;
+    let loaded = Loaded {
+        files: vec![read(rules)],
+        settings,
+        remote_history: Some(central.clone()),
+        ..Loaded::default()
+    };
+    let next = || {
+        number += 1;
+        SourceId(number)
+    };
+    manager.apply(loaded, next).await;
+    let t = SystemClock.now();
+    let mut appender = storage.appender(SourceId(1));
+    let id = appender.series(&Labels::from_pairs([("__name__", "x"), ("job", "j")])).unwrap();
+    appender.append(id, t, 10.0).unwrap();
+    appender.commit(t);
+    let warm = async {
+        loop {
+            let metrics = &mut String::new();
+            prometheus_client::encoding::text::encode(metrics, &registry).unwrap();
+            if metrics.contains("sideband_rule_baselines_warmed_total 1") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), warm).await.unwrap();
+    assert_eq!(*central.0.lock().unwrap(), ["x"]);
+    // The next evaluation judges by it.
+    let judged = async {
+        let mut t = t;
+        loop {
+            t += 1;
+            let mut appender = storage.appender(SourceId(1));
+            appender.append(id, t, 10.0).unwrap();
+            appender.commit(t);
+            manager
+                .apply(Loaded { files: vec![read(&rules.replace("15s", "1s"))], ..Loaded::default() }, || {
+                    SourceId(99)
+                })
+                .await;
+            let series = manager.groups(&RuleFilter::default()).remove(0).rules.remove(0).series.unwrap();
+            if let Some(one) = series.iter().find(|s| s.ready) {
+                return (one.center.unwrap(), one.samples);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let (center, samples) = tokio::time::timeout(std::time::Duration::from_secs(20), judged).await.unwrap();
+    assert!((center - 10.0).abs() < 0.3 && samples > 1000, "{center} {samples}");
+    drop(stop);
+    running.await.unwrap();
 }

@@ -56,6 +56,11 @@ impl RulesView for Fake {
     fn groups(&self) -> Vec<RuleGroupView> {
         self.groups.lock().unwrap().clone()
     }
+    fn feedback(&self, said: &RuleFeedback) -> Result<FeedbackView, CommandError> {
+        let RuleFeedback { group, rule, series, baseline, from, to } = said;
+        self.did(format!("{rule} of {group:?}: {baseline:?} {from} to {to}, {series:?}"));
+        Ok(FeedbackView { rules: 1, baselines: 2, ..FeedbackView::default() })
+    }
 }
 
 impl TargetsView for Fake {
@@ -90,6 +95,23 @@ impl Incidents for Fake {
     fn resolve(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
         self.did(format!("resolve {id} by {by}: {comment}"));
         self.change(id, |i| i.state = IncidentState::Resolved)
+    }
+    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError> {
+        let IncidentFeedback { verdict, baseline, from, to, by, comment, .. } = said;
+        self.did(format!("judge {id}: {verdict:?} {baseline:?} {from:?} {to:?} by {by}: {comment}"));
+        self.change(id, |i| {
+            let verdict = verdict.map_or("none", |v| if v == Verdict::Useful { "useful" } else { "useless" });
+            let (by, comment) = (by.clone(), comment.clone());
+            i.judged = Some(JudgedView { verdict: verdict.into(), by, at: NOW, comment });
+        })
+    }
+    fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError> {
+        self.read_token(&token.replace("judge-", "good-"))
+    }
+    fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError> {
+        let view = self.read_judge_token(token)?;
+        let said = IncidentFeedback { by: view.person.clone(), ..said.clone() };
+        Ok(TokenView { incident: self.judge(&view.incident.id, &said)?, ..view })
     }
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         match token.strip_prefix("good-") {

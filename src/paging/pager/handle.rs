@@ -1,5 +1,6 @@
 //! How the rest of the house speaks with paging.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -16,11 +17,13 @@ use crate::model::{Alert, Clock, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, Engine, GroupView, IncidentView, Now, incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
+    incident_key, read_incident,
 };
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
 use crate::paging::notification::GoTime;
+use crate::paging::report::{self, Facts, Report, ReportOptions};
 use crate::paging::silence::{Silence, SilenceError};
 
 /// How long the end waits for the dispatcher's thread.
@@ -40,6 +43,7 @@ pub(super) struct Shared {
     metrics: PagingMetrics,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
+    durable: Arc<AtomicBool>,
     current: RwLock<Option<Current>>,
 }
 
@@ -53,7 +57,12 @@ impl Shared {
         clock: Arc<dyn Clock>,
         ledger: Ledger,
     ) -> Arc<Self> {
-        Arc::new(Self { tx, metrics, clock, ledger, current: RwLock::new(None) })
+        let durable = Arc::new(AtomicBool::new(true));
+        Arc::new(Self { tx, metrics, clock, ledger, durable, current: RwLock::new(None) })
+    }
+
+    pub fn durable(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.durable)
     }
 
     pub fn configure(&self, config: &Arc<PagingConfig>, links: Option<AckLinks>) {
@@ -208,7 +217,22 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incidents(&self) -> Result<Vec<IncidentView>, PagerError> {
-        self.call(|engine, now| engine.incident_views(now)).await
+        self.newest_incidents(true, usize::MAX).await
+    }
+
+    /// As [`incidents`](Self::incidents), at most `limit`, and perhaps without those that are resolved. The views
+    /// are made here: the dispatcher only hands out what it has.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn newest_incidents(
+        &self,
+        resolved_too: bool,
+        limit: usize,
+    ) -> Result<Vec<IncidentView>, PagerError> {
+        let (recent, now) = self.call(|engine, now| (engine.recent(), now)).await?;
+        let wanted = recent.iter().filter(|i| resolved_too || i.is_open()).take(limit);
+        Ok(wanted.map(|i| IncidentView::new(i, now)).collect())
     }
 
     /// One incident, also an old one.
@@ -216,14 +240,47 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incident(&self, id: u64) -> Result<Option<IncidentView>, PagerError> {
-        let recent =
-            self.call(move |engine, now| engine.incident(id).map(|i| IncidentView::new(i, now))).await?;
+        let now = self.shared.now();
+        Ok(self.record(id).await?.map(|i| IncidentView::new(&i, now)))
+    }
+
+    /// One incident as the ledger keeps it, also an old one.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn record(&self, id: u64) -> Result<Option<Incident>, PagerError> {
+        let recent = self.call(move |engine, _| engine.incident(id).cloned()).await?;
         if recent.is_some() {
             return Ok(recent);
         }
-        let stored = self.stored_incident(id).await;
-        let now = self.shared.now();
-        Ok(stored.map(|i| IncidentView::new(&i, now)))
+        Ok(self.stored_incident(id).await)
+    }
+
+    /// A report over the incidents of the ledger; reading them all may take a second.
+    ///
+    /// # Errors
+    /// Paging has ended, or the ledger cannot be read.
+    pub async fn report(&self, options: ReportOptions) -> Result<Report, String> {
+        let recent = self
+            .call(|engine, _| engine.incidents().map(Facts::from).collect::<Vec<_>>())
+            .await
+            .map_err(|e| e.to_string())?;
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || report::of_ledger(&shared.ledger, &recent, options))
+            .await
+            .map_err(|_| "the report was given up".to_owned())?
+            .map_err(|e| e.to_string())
+    }
+
+    /// Begins a drill: its incident, as it is in the ledger now.
+    ///
+    /// # Errors
+    /// See [`DrillError`]; the outer one when paging has ended.
+    pub async fn drill(
+        &self,
+        request: DrillRequest,
+    ) -> Result<Result<Option<Incident>, DrillError>, PagerError> {
+        self.call(move |engine, now| engine.drill(now, &request).map(|id| engine.incident(id).cloned())).await
     }
 
     /// The alerts that fire.
@@ -231,7 +288,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn active_alerts(&self) -> Result<Vec<AlertView>, PagerError> {
-        self.call(|engine, now| engine.alert_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.alert_views())
     }
 
     /// The groups of alerts.
@@ -239,7 +296,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn groups(&self) -> Result<Vec<GroupView>, PagerError> {
-        self.call(|engine, now| engine.group_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.group_views())
     }
 
     /// All silences.
@@ -293,6 +350,11 @@ impl PagerHandle {
         self.shared.configure(&config, links);
         self.heart.configure(&tokio::runtime::Handle::current(), &config);
         Ok(())
+    }
+
+    /// Does the ledger take what is written? While it does not, pages go out from memory.
+    pub fn is_durable(&self) -> bool {
+        self.shared.durable.load(Ordering::Relaxed)
     }
 
     /// The ledger's identity, with which every key begins.

@@ -1,4 +1,4 @@
-//! `/api/v1/incidents`: list, look at, acknowledge, resolve.
+//! `/api/v1/incidents`: list, look at, acknowledge, resolve, judge.
 
 use std::sync::Arc;
 
@@ -6,17 +6,18 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::super::guard;
+use super::super::params::encode;
 use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, see_other};
 use super::super::server::Asked;
 use super::super::state::State;
 use super::super::views::{CommandError, IncidentView};
-use super::blocking;
+use super::{blocking, feedback, postmortem};
 
 /// How many incidents a list has when the request does not say.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 /// Characters of what a person wrote that are kept.
-const MAX_TEXT: usize = 1_000;
+pub(in crate::web) const MAX_TEXT: usize = 1_000;
 
 impl From<CommandError> for ApiError {
     fn from(e: CommandError) -> Self {
@@ -49,6 +50,12 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
     let result = match path {
         [] if asked.reads() => list(state, asked).await,
         [id] if asked.reads() => one(state, id).await,
+        [id, "postmortem"] if asked.reads() => {
+            return postmortem::markdown(state, asked, id).await.unwrap_or_else(|e| e.answer());
+        }
+        [id, "band.svg"] if asked.reads() => {
+            return postmortem::picture_file(state, id).await.unwrap_or_else(|e| e.answer());
+        }
         [id, word @ ("ack" | "acknowledge" | "resolve")] if asked.method() == Method::POST => {
             let command = if *word == "resolve" { Command::Resolve } else { Command::Acknowledge };
             match act(state, asked, id, command).await {
@@ -56,18 +63,28 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
                 Ok(_) if asked.params.get("page") == "overview" => {
                     return see_other(&format!("{}/", state.options.route_prefix));
                 }
+                Ok(_) if asked.params.get("page") == "incident" => return to_page(state, id),
                 Ok(incident) => Success::of(&incident),
                 Err(e) => Err(e),
             }
         }
-        [] | [_] => return method_not_allowed("GET"),
-        [_, "ack" | "acknowledge" | "resolve"] => return method_not_allowed("POST"),
+        [id, "judge"] if asked.method() == Method::POST => match feedback::judge(state, asked, id).await {
+            Ok(_) if asked.params.get("page") == "incident" => return to_page(state, id),
+            said => said,
+        },
+        [] | [_] | [_, "postmortem" | "band.svg"] => return method_not_allowed("GET"),
+        [_, "ack" | "acknowledge" | "resolve" | "judge"] => return method_not_allowed("POST"),
         _ => return not_found(),
     };
     match result {
         Ok(success) => success.answer(),
         Err(e) => e.answer(),
     }
+}
+
+/// To the page of an incident.
+fn to_page(state: &State, id: &str) -> Answer {
+    see_other(&format!("{}/incidents/{}", state.options.route_prefix, encode(id)))
 }
 
 async fn list(state: &Arc<State>, asked: &Asked) -> Result<Success, ApiError> {

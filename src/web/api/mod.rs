@@ -1,9 +1,14 @@
 //! `/api/v1`: the API that Prometheus's clients speak, and incidents beside it.
 
+mod drill;
+pub(super) mod feedback;
 pub(super) mod incidents;
 mod labels;
+pub(super) mod oncall;
 mod parse_tree;
+pub(super) mod postmortem;
 mod query;
+pub(super) mod report;
 mod rules;
 mod status;
 mod targets;
@@ -30,6 +35,27 @@ pub(super) async fn route(state: &Arc<State>, asked: Asked, rest: Vec<String>) -
     if let ["incidents", path @ ..] = words.as_slice() {
         // Never open to other sites: it shows and changes more than numbers.
         return ("/api/v1/incidents", incidents::route(state, &asked, path).await);
+    }
+    if words == ["drill"] {
+        return ("/api/v1/drill", drill::route(state, &asked).await);
+    }
+    if words == ["report"] {
+        return ("/api/v1/report", report::route(state, &asked).await);
+    }
+    if words == ["oncall"] && asked.reads() {
+        let answer = match oncall::oncall(state, &asked.params) {
+            Ok(success) => success.answer(),
+            Err(e) => e.answer(),
+        };
+        return ("/api/v1/oncall", answer);
+    }
+    if words == ["rules", "feedback"] {
+        // Not open to other sites either.
+        let answer = match asked.method() == Method::POST {
+            true => feedback::rule(state, &asked).await.map_or_else(|e| e.answer(), |s| s.answer()),
+            false => method_not_allowed("POST"),
+        };
+        return ("/api/v1/rules/feedback", answer);
     }
     let form = matches!(*asked.method(), Method::GET | Method::HEAD | Method::POST);
     let get = asked.reads();

@@ -1,5 +1,7 @@
 //! Alerts and rules.
 
+use serde_json::Value;
+
 use super::layout::{Html, Page};
 use crate::model::{Duration, format_float_go};
 use crate::web::params::encode;
@@ -99,6 +101,9 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
     if !rule.last_error.is_empty() {
         h.raw("<p class=\"bad\">").text(&rule.last_error).raw("</p>");
     }
+    if let Some(sigma) = &rule.sigma {
+        record(h, sigma);
+    }
     if !rule.alerts.is_empty() {
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Alerts of ")
             .text(&rule.name);
@@ -125,4 +130,33 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
         }
     }
     h.raw("</section>");
+}
+
+/// What a sigma rule's pages were worth, and what is left of its budget.
+fn record(h: &mut Html, sigma: &Value) {
+    let Some(text) = sigma["record"]["text"].as_str() else { return };
+    h.raw("<p>").text(text);
+    let all = &sigma["record"]["all"];
+    let (useful, useless) = (all["useful"].as_u64().unwrap_or(0), all["useless"].as_u64().unwrap_or(0));
+    if let Some(p) = all["coinPValue"].as_f64().filter(|_| useful + useless > 0) {
+        h.show(format_args!(
+            " {useful} of {} judged pages were useful: a coin does as well with a chance of {:.1} %.",
+            useful + useless,
+            p * 100.0
+        ));
+    }
+    let budget = &sigma["pageBudget"];
+    if let (Some(pages), Some(per)) = (budget["pages"].as_u64(), budget["per"].as_f64()) {
+        let used = budget["used"].as_u64().unwrap_or(0);
+        h.show(format_args!(
+            " Page budget: {used} of {pages} in {}, ",
+            Duration::from_ms((per * 1000.0) as i64)
+        ));
+        h.text(budget["state"].as_str().unwrap_or_default());
+        if let Some(from) = budget["pagesFrom"].as_f64() {
+            h.show(format_args!("; pages from {from:.1}σ"));
+        }
+        h.raw(".");
+    }
+    h.raw("</p>");
 }

@@ -73,12 +73,15 @@ pub struct Page<'a> {
     pub bare: bool,
 }
 
-const MENU: [(&str, &str); 6] = [
+const MENU: [(&str, &str); 9] = [
     ("/", "Overview"),
+    ("/incidents", "Incidents"),
     ("/alerts", "Alerts"),
     ("/rules", "Rules"),
     ("/targets", "Targets"),
     ("/graph", "Graph"),
+    ("/oncall", "On call"),
+    ("/report", "Report"),
     ("/status", "Status"),
 ];
 
@@ -138,6 +141,8 @@ button{cursor:pointer;font-weight:600}.grow{flex:1 1 20rem}.grow input{width:100
 .ack{max-width:30rem;margin:1rem auto}.big{width:100%;min-height:3.5rem;font-size:1.2rem;background:var(--link);color:var(--bg);border:0}\
 svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--line);border-radius:.5rem}\
 svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .line{fill:none;stroke-width:2}\
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:.6rem 0}dt{color:var(--dim)}dd{margin:0}\
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:0 1rem}\
 .key{display:inline-block;width:1.2rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
 .c0{stroke:#0a7a5c;background:#0a7a5c}.c1{stroke:#c2410c;background:#c2410c}.c2{stroke:#7c3aed;background:#7c3aed}\
 .c3{stroke:#b91c7a;background:#b91c7a}.c4{stroke:#4d7c0f;background:#4d7c0f}.c5{stroke:#a16207;background:#a16207}\

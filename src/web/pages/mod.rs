@@ -2,8 +2,11 @@
 
 mod alerts;
 mod graph;
+mod incidents;
 pub(super) mod layout;
+mod oncall;
 mod overview;
+mod report;
 mod status;
 mod svg;
 mod targets;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 
+use super::params::decode;
 use super::respond::{Answer, body, html, method_not_allowed, not_found, see_other};
 use super::server::Asked;
 use super::state::State;
@@ -32,7 +36,18 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked) -> (&'static str, A
         "/targets" if reads => targets::page(state),
         "/graph" | "/query" if reads => graph::page(state, &asked.params).await,
         "/status" | "/config" if reads => status::page(state).await,
-        "/" | "/alerts" | "/rules" | "/targets" | "/graph" | "/query" | "/status" | "/config" => {
+        "/incidents" if reads => incidents::list(state).await,
+        "/oncall" if reads => oncall::page(state, &asked.params),
+        "/report" if reads => report::page(state, &asked.params).await,
+        path if reads && path.starts_with("/incidents/") => {
+            let id = decode(path.trim_start_matches("/incidents/").as_bytes(), false);
+            match incidents::one(state, &id).await {
+                Ok(page) => page,
+                Err(page) => return ("pages", guarded(html(StatusCode::NOT_FOUND, page))),
+            }
+        }
+        "/" | "/alerts" | "/rules" | "/targets" | "/graph" | "/query" | "/status" | "/config"
+        | "/incidents" | "/oncall" | "/report" => {
             return ("pages", method_not_allowed("GET, HEAD"));
         }
         _ => return ("other", not_found()),

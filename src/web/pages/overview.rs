@@ -20,6 +20,10 @@ pub async fn page(state: &Arc<State>) -> String {
     let incidents = tokio::task::spawn_blocking(move || incidents.list(false, INCIDENTS)).await;
 
     let mut h = Html::default();
+    if (state.parts.pager)().is_some_and(|p| !p.is_durable()) {
+        h.raw("<p class=\"bad\" role=\"alert\">The ledger cannot be written: pages go out from memory, and a restart ")
+            .raw("would forget the incidents. Look at the disk.</p>");
+    }
     h.raw("<div class=\"tiles\">");
     tile(
         &mut h,
@@ -78,7 +82,8 @@ fn tile(h: &mut Html, state: &State, path: &str, name: &str, value: &str, bad: b
 
 fn incident(h: &mut Html, state: &State, i: &IncidentView) {
     h.raw("<article class=\"card\"><p class=\"state ").raw(i.state.as_str()).raw("\">").raw(i.state.as_str());
-    h.raw("</p><h3>").text(&i.title).raw("</h3><p>");
+    h.raw("</p><h3><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
+    h.text(&crate::web::params::encode(&i.id)).raw("\">").text(&i.title).raw("</a></h3><p>");
     if !i.severity.is_empty() {
         h.raw("Severity <b>").text(&i.severity).raw("</b>. ");
     }

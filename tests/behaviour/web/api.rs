@@ -255,6 +255,54 @@ async fn other_origins_may_read_but_not_see_incidents() {
 }
 
 #[tokio::test]
+async fn people_say_what_incidents_were_worth() {
+    let world = World::local().await;
+    let path = "/api/v1/incidents/i1/judge";
+    let body = "{\"verdict\":\"useless\",\"by\":\"b\",\"comment\":\"c\"}";
+    let judged = world.ask("POST", path, &[], body).await;
+    let json = judged.json();
+    assert_eq!(
+        (&json["data"]["judged"]["verdict"], &json["data"]["judged"]["by"]),
+        (&"useless".into(), &"b".into())
+    );
+    let form = "verdict=useful&baseline=incident&from=100&to=1970-01-01T00:03:20Z&by=x";
+    assert_eq!(world.post(path, form).await.status, 200);
+    let form = "rule=Slow&baseline=new_normal&series=job%3Dj&series=pod%3Dp%3D1";
+    assert_eq!(world.post("/api/v1/rules/feedback", form).await.json()["data"]["baselines"], 2);
+    let body = "{\"rule\":\"Slow\",\"group\":\"g\",\"baseline\":\"incident\",\"from\":1.5,\"series\":{\"job\":\"j\"}}";
+    assert_eq!(world.ask("POST", "/api/v1/rules/feedback", &[], body).await.status, 200);
+    assert_eq!(
+        world.done(),
+        [
+            "judge i1: Some(Useless) None None None by b: c".to_owned(),
+            "judge i1: Some(Useful) Some(Incident) Some(100000) Some(200000) by x: ".to_owned(),
+            format!(r#"Slow of None: NewNormal 0 to {NOW}, Some({{job="j", pod="p=1"}})"#),
+            format!(r#"Slow of Some("g"): Incident 1500 to {NOW}, Some({{job="j"}})"#),
+        ]
+    );
+    for (path, body, status, says) in [
+        (path, "", 400, "say a verdict"),
+        (path, "verdict=meh", 400, "useful or useless"),
+        (path, "baseline=x", 400, "incident or new_normal"),
+        (path, "verdict=useful&from=tomorrow", 400, "valid timestamp"),
+        (path, "baseline=incident&from=5&to=4", 400, "before from"),
+        (path, "verdict=useful&rule=x", 400, "/api/v1/rules/feedback"),
+        ("/api/v1/incidents/none/judge", "verdict=useful", 404, "no incident"),
+        ("/api/v1/rules/feedback", "baseline=incident&from=1", 400, "rule is missing"),
+        ("/api/v1/rules/feedback", "rule=x", 400, "baseline"),
+        ("/api/v1/rules/feedback", "rule=x&baseline=incident", 400, "from is missing"),
+        ("/api/v1/rules/feedback", "rule=x&verdict=useful", 400, "/judge"),
+    ] {
+        let reply = world.post(path, body).await;
+        assert_eq!(reply.status, status, "{path} {body}: {reply:?}");
+        assert!(reply.json()["error"].as_str().unwrap().contains(says), "{path} {body}: {reply:?}");
+    }
+    assert_eq!(world.get(path).await.status, 405);
+    assert_eq!(world.get("/api/v1/rules/feedback").await.status, 405);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn incidents_are_listed_acknowledged_and_resolved() {
     let world = World::local().await;
     let list = world.get("/api/v1/incidents").await.json();

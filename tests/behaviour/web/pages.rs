@@ -77,3 +77,54 @@ async fn a_signed_link_acts_only_when_told_to() {
     assert_eq!(world.done().len(), 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_feedback_link_judges_only_when_told_to() {
+    let world = World::local().await;
+    let page = world.get("/judge/judge-i1").await;
+    for part in ["<form method=\"post\">", "value=\"useful\"", "value=\"useless\""] {
+        assert!(page.text().contains(part), "{page:?}");
+    }
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let origin = [("Origin", "null"), ("Content-Type", "application/x-www-form-urlencoded")];
+    assert_eq!(world.ask("POST", "/judge/judge-i1", &origin, "").await.status, 400);
+    assert!(world.done().is_empty());
+    let done = world.ask("POST", "/judge/judge-i1", &origin, "verdict=useless&comment=a+%3Cdeploy%3E").await;
+    assert!(done.text().contains("Judged <b>useless</b> by engineer-a"), "{done:?}");
+    assert_eq!(world.done(), ["judge i1: Some(Useless) None None None by engineer-a: a <deploy>"]);
+    for method in ["GET", "POST"] {
+        let bad = world.ask(method, "/judge/forged", &origin, "verdict=useful").await;
+        assert_eq!(bad.status, 403);
+        assert!(bad.text().contains("This link does not work"));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
+    let world = World::local().await;
+    world.fake.groups.lock().unwrap().push(RuleGroupView {
+        name: "s".into(),
+        rules: vec![RuleView {
+            kind: RuleKind::Sigma,
+            name: "Slow".into(),
+            sigma: Some(serde_json::json!({
+                "record": {"text": "This rule paged twice <b>.", "all": {"coinPValue": 0.031, "useful": 5, "useless": 0}},
+                "pageBudget": {"pages": 2, "per": 2_592_000.0, "used": 2, "state": "spent", "factor": 1.6, "pagesFrom": 7.25},
+            })),
+            ..RuleView::default()
+        }],
+        ..RuleGroupView::default()
+    });
+    let page = world.get("/alerts").await.text();
+    for part in [
+        "This rule paged twice &lt;b&gt;.",
+        "5 of 5 judged pages were useful: a coin does as well with a chance of 3.1 %",
+        "Page budget: 2 of 2 in 30d, spent",
+        "pages from 7.2σ",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    world.end().await;
+}

@@ -28,7 +28,14 @@ fn web_yml(dir: &Path, password: &str) -> std::path::PathBuf {
 async fn what_changes_state_needs_authentication_beyond_loopback() {
     let options = Options { enable_lifecycle: true, loopback_only: false, ..Options::default() };
     let world = World::start(options, Security::open(), ServerLimits::default()).await;
-    for path in ["/-/reload", "/-/quit", "/api/v1/incidents/i1/ack", "/api/v1/incidents/i1/resolve"] {
+    for path in [
+        "/-/reload",
+        "/-/quit",
+        "/api/v1/incidents/i1/ack",
+        "/api/v1/incidents/i1/resolve",
+        "/api/v1/incidents/i1/judge",
+        "/api/v1/rules/feedback",
+    ] {
         let reply = world.post(path, "").await;
         assert_eq!(reply.status, 403, "{path}");
         assert!(reply.text().contains("--web.config.file"), "{path}: {}", reply.text());
@@ -37,6 +44,7 @@ async fn what_changes_state_needs_authentication_beyond_loopback() {
     // Reading is free, and a signed link is a proof of its own.
     assert_eq!(world.get("/api/v1/incidents").await.status, 200);
     assert_eq!(world.post("/ack/good-i1", "").await.status, 200);
+    assert_eq!(world.post("/judge/judge-i1", "verdict=useful").await.status, 200);
     world.end().await;
 }
 
@@ -49,7 +57,9 @@ async fn other_sites_cannot_make_a_browser_act() {
         [("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")],
         [("Host", "evil.example"), ("X", "")],
     ] {
-        for path in ["/-/quit", "/api/v1/incidents/i1/ack"] {
+        for path in
+            ["/-/quit", "/api/v1/incidents/i1/ack", "/api/v1/incidents/i1/judge", "/api/v1/rules/feedback"]
+        {
             assert_eq!(world.ask("POST", path, &headers, "").await.status, 403, "{headers:?}");
         }
     }

@@ -1,0 +1,196 @@
+//! Incidents: those of the last time, and one of them with all that happened.
+
+use std::sync::Arc;
+
+use super::layout::{Html, Page};
+use crate::web::api::postmortem;
+use crate::web::params::encode;
+use crate::web::state::State;
+use crate::web::views::{HistoryView, IncidentState, IncidentView, PageView};
+
+/// Incidents of the list.
+const LISTED: usize = 200;
+/// Alerts that are shown of an incident.
+const ALERTS: usize = 50;
+
+/// The newest incidents, also those that are over.
+pub async fn list(state: &Arc<State>) -> String {
+    let incidents = Arc::clone(&state.parts.incidents);
+    let found = tokio::task::spawn_blocking(move || incidents.list(true, LISTED)).await;
+    let mut h = Html::default();
+    match found {
+        Ok(Ok(list)) if list.is_empty() => {
+            h.raw("<p>None so far.</p>");
+        }
+        Ok(Ok(list)) => table(&mut h, state, &list),
+        Ok(Err(e)) => {
+            h.raw("<p class=\"bad\" role=\"alert\">Incidents cannot be read: ").show(e).raw("</p>");
+        }
+        Err(_) => {
+            h.raw("<p class=\"bad\" role=\"alert\">Incidents cannot be read.</p>");
+        }
+    }
+    Page { title: "Incidents", here: "/incidents", bare: false }.render(state, &h)
+}
+
+fn table(h: &mut Html, state: &State, list: &[IncidentView]) {
+    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Incidents\"><table><tr>");
+    for name in ["State", "Incident", "Since", "Severity", "Paged", "Judged"] {
+        h.raw("<th scope=\"col\">").raw(name).raw("</th>");
+    }
+    h.raw("</tr>");
+    for i in list {
+        h.raw("<tr><td><span class=\"state ").raw(i.state.as_str()).raw("\">").raw(i.state.as_str());
+        h.raw("</span></td><td><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
+        h.text(&encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
+        h.raw(if i.drill { " (drill)" } else { "" }).raw("</td><td>").time(i.started_at).raw("</td><td>");
+        h.text(&i.severity).raw("</td><td>").text(&i.notified.join(", ")).raw("</td><td>");
+        h.raw(i.judged.as_ref().map_or("", |j| j.verdict.as_str())).raw("</td></tr>");
+    }
+    h.raw("</table></div>");
+}
+
+/// One incident; the error is a page too.
+pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
+    let (incidents, wanted) = (Arc::clone(&state.parts.incidents), id.to_owned());
+    let found = tokio::task::spawn_blocking(move || incidents.get(&wanted)).await;
+    let incident = match found {
+        Ok(Ok(incident)) => incident,
+        Ok(Err(e)) => return Err(missing(state, &e.to_string())),
+        Err(_) => return Err(missing(state, "the incident cannot be read")),
+    };
+    let picture = match postmortem::record(state, id).await {
+        Ok(record) => postmortem::band(state, &record).await,
+        Err(_) => None,
+    };
+    let mut h = Html::default();
+    head(&mut h, &incident);
+    h.raw("<p>");
+    let prefix = &state.options.route_prefix;
+    if incident.state == IncidentState::Triggered {
+        button(&mut h, prefix, &incident, "ack", "", "Acknowledge");
+    }
+    if incident.state != IncidentState::Resolved {
+        button(&mut h, prefix, &incident, "resolve", "", "Resolve");
+    }
+    button(&mut h, prefix, &incident, "judge", "useful", "Useful");
+    button(&mut h, prefix, &incident, "judge", "useless", "Useless");
+    h.raw("</p><p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&incident.id));
+    h.raw("/postmortem\">Postmortem (Markdown)</a></p>");
+    if let Some(svg) = picture {
+        h.raw("<h2>The signal</h2>").raw(&svg);
+    }
+    explanations(&mut h, &incident);
+    pages(&mut h, &incident.pages);
+    timeline(&mut h, &incident.history);
+    alerts(&mut h, &incident);
+    let title = format!("Incident {}", incident.id);
+    Ok(Page { title: &title, here: "/incidents", bare: false }.render(state, &h))
+}
+
+fn missing(state: &State, why: &str) -> String {
+    let mut h = Html::default();
+    h.raw("<p class=\"bad\" role=\"alert\">").text(why).raw("</p>");
+    Page { title: "Incident", here: "/incidents", bare: false }.render(state, &h)
+}
+
+fn head(h: &mut Html, i: &IncidentView) {
+    h.raw("<p><span class=\"state ")
+        .raw(i.state.as_str())
+        .raw("\">")
+        .raw(i.state.as_str())
+        .raw("</span> <b>");
+    h.text(&i.title).raw("</b>").raw(if i.drill { " (drill)" } else { "" }).raw("</p><dl><dt>Since</dt><dd>");
+    h.time(i.started_at).raw("</dd>");
+    if !i.severity.is_empty() {
+        h.raw("<dt>Severity</dt><dd>").text(&i.severity).raw("</dd>");
+    }
+    h.raw("<dt>Policy</dt><dd>").text(&i.escalation_policy).raw("</dd>");
+    if let Some(at) = i.next_step_at {
+        h.raw("<dt>Next step</dt><dd>").show(i.step).raw(" of loop ").show(i.round).raw(", at ").time(at);
+        h.raw("</dd>");
+    }
+    if let Some(at) = i.acknowledged_at {
+        h.raw("<dt>Acknowledged</dt><dd>by ").text(&i.acknowledged_by).raw(", ").time(at).raw("</dd>");
+    }
+    if let Some(at) = i.resolved_at {
+        let by = if i.resolved_by.is_empty() { "itself" } else { &i.resolved_by };
+        h.raw("<dt>Resolved</dt><dd>by ").text(by).raw(", ").time(at).raw("</dd>");
+    }
+    if let Some(j) = &i.judged {
+        h.raw("<dt>Judged</dt><dd>").raw(j.verdict.as_str()).raw("</dd>");
+    }
+    h.raw("<dt>Labels</dt><dd>").labels(&i.group_labels).raw("</dd></dl>");
+}
+
+/// What the alerts say of themselves.
+fn explanations(h: &mut Html, i: &IncidentView) {
+    let mut seen = std::collections::BTreeSet::new();
+    for text in i.alerts.iter().filter_map(|a| a.annotations.get("explanation")).take(ALERTS) {
+        if seen.insert(text) {
+            h.raw("<p>").text(text).raw("</p>");
+        }
+    }
+}
+
+fn pages(h: &mut Html, pages: &[PageView]) {
+    h.raw("<h2>Who was paged</h2>");
+    if pages.is_empty() {
+        h.raw("<p>Nobody.</p>");
+        return;
+    }
+    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Pages\"><table><tr>");
+    for name in ["When", "Loop, step", "Who", "By", "Arrived"] {
+        h.raw("<th scope=\"col\">").raw(name).raw("</th>");
+    }
+    h.raw("</tr>");
+    for p in pages {
+        h.raw("<tr><td>").time(p.at).raw("</td><td>").show(p.round).raw(", ").show(p.step).raw("</td><td>");
+        h.text(if p.user.is_empty() { &p.target } else { &p.user });
+        h.raw(if p.automation { " (automation)" } else { "" }).raw("</td><td>").text(&p.receiver);
+        h.raw("</td><td>");
+        for a in &p.arrivals {
+            match a.at {
+                Some(at) => {
+                    h.raw("<span class=\"good\">after ").show((at - p.at).max(0)).raw(" ms</span> ");
+                }
+                None => {
+                    h.raw("<span class=\"bad\">not yet: ").text(&a.error).raw("</span> ");
+                }
+            }
+        }
+        h.raw("</td></tr>");
+    }
+    h.raw("</table></div>");
+}
+
+fn timeline(h: &mut Html, history: &[HistoryView]) {
+    h.raw("<h2>Timeline</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Timeline\"><table>");
+    h.raw("<tr><th scope=\"col\">When</th><th scope=\"col\">What</th></tr>");
+    for e in history {
+        h.raw("<tr><td>").time(e.at).raw("</td><td>").text(&e.what).raw("</td></tr>");
+    }
+    h.raw("</table></div>");
+}
+
+fn alerts(h: &mut Html, i: &IncidentView) {
+    h.raw("<h2>Alerts</h2>");
+    for a in i.alerts.iter().take(ALERTS) {
+        h.raw("<article class=\"card\"><h3>").text(a.labels.get("alertname").unwrap_or("alert"));
+        h.raw("</h3><p>").labels(&a.labels).raw("</p><dl>");
+        for (name, value) in a.annotations.iter().filter(|(n, _)| *n != "explanation") {
+            h.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>");
+        }
+        h.raw("<dt>since</dt><dd>").time(a.starts_at).raw("</dd></dl></article>");
+    }
+}
+
+fn button(h: &mut Html, prefix: &str, i: &IncidentView, command: &str, verdict: &str, name: &str) {
+    h.raw("<form method=\"post\" action=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&i.id));
+    h.raw("/").raw(command).raw("\"><input type=\"hidden\" name=\"page\" value=\"incident\">");
+    h.raw("<input type=\"hidden\" name=\"by\" value=\"web page\">");
+    if !verdict.is_empty() {
+        h.raw("<input type=\"hidden\" name=\"verdict\" value=\"").raw(verdict).raw("\">");
+    }
+    h.raw("<button>").raw(name).raw("</button></form> ");
+}
