@@ -176,6 +176,16 @@ impl Bands {
                 state.phase = step.next(state.phase, now);
             }
         }
+        if !judgement.ready
+            && judgement.zscore.is_finite()
+            && let Some(lowest) = plan.bands.iter().find(|band| band.pages())
+        {
+            // Cold: what would have paged pages nobody, and tells how wide the band has to be for this series.
+            let distance = plan.distance(judgement);
+            if distance >= asked(lowest) && !self.last_page.quiet(&plan.after, now, distance) {
+                self.last_page.paged(&plan.after, now, distance);
+            }
+        }
         let top = self.top(plan);
         let freezes = self.freezes(plan);
         let change = BandsChange {

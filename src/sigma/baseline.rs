@@ -7,7 +7,7 @@
 use crate::model::Timestamp;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::{Config, Model};
+use super::config::{Config, Model, Spread};
 use super::gaussian::Moments;
 use super::lag::{Bucket, Lag};
 use super::memory::Memory;
@@ -23,11 +23,15 @@ pub struct Plan {
     lag_ms: i64,
     lag_width: i64,
     min_samples: u32,
+    min_time_ms: i64,
     pub(super) floor: f64,
     pub(super) floor_ratio: f64,
+    pub(super) spread: Spread,
     pub(super) weber: f64,
     pub(super) remember: f64,
     pub(super) forget_ms: i64,
+    /// Values that each memory of novelty holds.
+    pub(super) remembered: usize,
     freeze_max_ms: i64,
     counter: bool,
     /// What is judged; at least one.
@@ -65,13 +69,16 @@ impl Plan {
             lag_ms: config.lag.ms(),
             lag_width: Lag::width(config.lag.ms()),
             min_samples: config.min_samples.max(2),
+            min_time_ms: config.min_time.ms(),
             floor: config.stddev_floor,
             floor_ratio: config.stddev_floor_ratio,
             freeze_max_ms: config.freeze_max.ms(),
             counter: config.counter,
+            spread: config.spread,
             weber: config.weber,
             remember: config.remember,
             forget_ms: config.forget.ms(),
+            remembered: novelty::capacity(rule.judge.terms.len(), config.lag.is_zero()),
             views: rule
                 .judge
                 .terms
@@ -129,6 +136,8 @@ pub struct Baseline {
     memory: Memory,
     lag: Lag,
     learnt: u64,
+    /// Of the first sample and the last, ms.
+    started: Option<Timestamp>,
     last_t: Option<Timestamp>,
     freeze: Freeze,
     /// Last sample of a raw counter.
@@ -152,6 +161,7 @@ impl Baseline {
             memory: Memory::new(plan),
             lag: Lag::default(),
             learnt: 0,
+            started: None,
             last_t: None,
             freeze: Freeze::No,
             counter: None,
@@ -239,6 +249,7 @@ impl Baseline {
     /// Moves the baseline's time; says whether this sample is new.
     fn advance(&mut self, plan: &Plan, t: Timestamp) -> bool {
         let Some(last) = self.last_t else {
+            self.started = Some(t);
             self.last_t = Some(t);
             return true;
         };
@@ -246,10 +257,11 @@ impl Baseline {
         if step > plan.window_ms {
             // Nothing that is remembered is inside the window any more.
             let (freeze, counter) = (self.freeze, self.counter);
-            *self = Self { freeze, counter, ..Self::new(plan) };
+            *self = Self { freeze, counter, started: Some(t), ..Self::new(plan) };
         } else if step < -plan.lag_ms.max(60_000) {
             self.lag.clear();
             self.memory.shift_time(step);
+            self.started = self.started.map(|started| started.saturating_add(step));
             for mean in &mut self.means {
                 mean.shift_time(step);
             }
@@ -288,7 +300,9 @@ impl Baseline {
             center,
             stddev,
             zscore,
-            ready: self.learnt >= u64::from(plan.min_samples) && zscore.is_finite(),
+            ready: self.learnt >= u64::from(plan.min_samples)
+                && zscore.is_finite()
+                && self.started.is_some_and(|started| t.saturating_sub(started) >= plan.min_time_ms),
             frozen: matches!(self.freeze, Freeze::Since(_)),
             samples: self.learnt,
             novelty: novelty.filter(|s| s.is_finite()),
@@ -349,6 +363,7 @@ impl Baseline {
         out.u8(u8::try_from(self.means.len()).unwrap_or(u8::MAX));
         self.memory.encode(&mut out);
         out.i64(i64::try_from(self.learnt).unwrap_or(i64::MAX));
+        out.i64(self.started.unwrap_or(i64::MIN));
         out.i64(self.last_t.unwrap_or(i64::MIN));
         match self.freeze {
             Freeze::No => out.u8(0),
@@ -390,6 +405,7 @@ impl Baseline {
         }
         let memory = Memory::decode(plan, &mut from)?;
         let learnt = u64::try_from(from.i64()?).map_err(|_| DecodeError::Impossible("count"))?;
+        let started = Some(from.i64()?).filter(|&t| t != i64::MIN);
         let last_t = Some(from.i64()?).filter(|&t| t != i64::MIN);
         let freeze = match from.u8()? {
             0 => Freeze::No,
@@ -407,7 +423,7 @@ impl Baseline {
         }
         let lag = Lag::decode(&mut from)?;
         if from.0.is_empty() {
-            Ok(Self { memory, lag, learnt, last_t, freeze, counter, seen, ..fresh })
+            Ok(Self { memory, lag, learnt, started, last_t, freeze, counter, seen, ..fresh })
         } else {
             Err(DecodeError::Impossible("tail"))
         }

@@ -66,12 +66,18 @@ pub struct BaselineConfig {
     /// Learnt samples before anything may fire, at least 2. Default 240.
     #[serde(default = "default_min_samples")]
     pub min_samples: u32,
+    /// Time since the first sample before anything may fire. Default 0.
+    #[serde(default)]
+    pub min_time: Duration,
     /// The standard deviation is taken to be at least this, in the unit of the expression. Default 0.
     #[serde(default)]
     pub stddev_floor: f64,
     /// And at least this share of |centre|, for novelty of the largest |value| so far. Default 0.01.
     #[serde(default = "default_floor_ratio")]
     pub stddev_floor_ratio: f64,
+    /// For novelty: what σ is taken from. Default `variance`.
+    #[serde(default)]
+    pub spread: Spread,
     /// For novelty: so much of the distance from the mean joins σ (Weber's law: 300 is no news after 280, 40 is after 20). Default 0.
     #[serde(default)]
     pub weber: f64,
@@ -106,6 +112,17 @@ pub enum Model {
     Seasonal,
     /// Distance from every value seen before.
     Novelty,
+}
+
+/// What novelty takes σ from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// The exponentially weighted variance.
+    #[default]
+    Variance,
+    /// The mean absolute deviation from a running median: a few huge values do not blow it up.
+    Deviation,
 }
 
 /// Which side of the centre counts.
@@ -298,7 +315,11 @@ impl FromStr for PageBudget {
         let (pages, per) = text.split_once(" per ").ok_or_else(wrong)?;
         let pages: u32 = pages.trim().parse().map_err(|_| wrong())?;
         let per: Duration = per.trim().parse().map_err(|_| wrong())?;
-        if !(1..=MAX_PAGES).contains(&pages) || per.ms() < 3_600_000 { Err(wrong()) } else { Ok(Self { pages, per }) }
+        if !(1..=MAX_PAGES).contains(&pages) || per.ms() < 3_600_000 {
+            Err(wrong())
+        } else {
+            Ok(Self { pages, per })
+        }
     }
 }
 
@@ -352,8 +373,10 @@ impl Default for BaselineConfig {
             lag: default_lag(),
             seasonality: Vec::new(),
             min_samples: default_min_samples(),
+            min_time: Duration::default(),
             stddev_floor: 0.0,
             stddev_floor_ratio: default_floor_ratio(),
+            spread: Spread::default(),
             weber: 0.0,
             remember: default_remember(),
             forget: default_forget(),
@@ -423,6 +446,7 @@ impl Config {
         let novelty = b.model == Model::Novelty;
         let usual = BaselineConfig::default();
         for (key, differs) in [
+            ("baseline.spread", b.spread != usual.spread),
             ("baseline.weber", b.weber != usual.weber),
             ("baseline.remember", b.remember != usual.remember),
             ("baseline.forget", b.forget != usual.forget),

@@ -5,11 +5,18 @@
 
 use super::baseline::{Plan, View};
 use super::codec::{DecodeError, Reader, Writer};
+use super::config::Spread;
 use super::gaussian::Moments;
 use super::lag::Bucket;
 
 /// Remembered values at the most, of all memories of a series together.
 pub(super) const CAPACITY: usize = 128;
+/// Values of each memory, when there are so many: with several, what waits in the lag takes room.
+pub(super) fn capacity(memories: usize, no_lag: bool) -> usize {
+    let more = memories.saturating_sub(1);
+    (CAPACITY - if no_lag { 0 } else { (40 * more).min(CAPACITY / 2) }) / memories.max(1)
+}
+
 /// Beside the moments of the gaussian model there is room for these.
 pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
@@ -28,20 +35,110 @@ fn seconds(t_ms: i64) -> u32 {
     u32::try_from(t_ms.div_euclid(SECOND_MS).max(0)).unwrap_or(u32::MAX)
 }
 
+/// For normal noise σ is 1.25 times the mean absolute deviation (√(π/2)).
+const DEVIATION_TO_SIGMA: f64 = 1.25;
+/// How long the running median takes to follow at the most, ms.
+const MIDDLE_MS: f64 = 42.0 * 3_600_000.0;
+/// A sample after a gap does not stand for the whole gap, ms.
+const LONGEST_STEP_MS: f64 = 3_600_000.0;
+
+/// Running median (stochastic approximation: a small step towards every sample) and mean absolute deviation from it: a spread that a few
+/// huge values do not blow up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Middle {
+    center: f64,
+    deviation: f64,
+    seen_ms: f64,
+    last: Option<i64>,
+}
+
+impl Middle {
+    fn learn(&mut self, t: i64, values: &[f64], window_ms: f64) {
+        let step = self.last.map_or(0.0, |last| t.saturating_sub(last) as f64).clamp(0.0, LONGEST_STEP_MS);
+        self.last = Some(t);
+        self.seen_ms += step;
+        if self.seen_ms == 0.0 {
+            self.center = values.first().copied().unwrap_or(0.0);
+        }
+        let share = if self.seen_ms > 0.0 { step / self.seen_ms } else { 1.0 };
+        let n = values.len().max(1) as f64;
+        let (mut away, mut side) = (0.0, 0.0);
+        for x in values {
+            away += (x - self.center).abs() / n;
+            side += if *x > self.center {
+                1.0 / n
+            } else if *x < self.center {
+                -1.0 / n
+            } else {
+                0.0
+            };
+        }
+        self.deviation += (away - self.deviation) * share.max(step / window_ms).min(1.0);
+        self.center += side * self.deviation * 0.5 * share.max(step / MIDDLE_MS);
+        if !(self.center.is_finite() && self.deviation.is_finite()) {
+            *self = Self { last: self.last, ..Self::default() };
+        }
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        for v in [self.center, self.deviation, self.seen_ms] {
+            out.f64(v);
+        }
+        out.i64(self.last.unwrap_or(i64::MIN));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (center, deviation, seen_ms) =
+            (from.finite("middle")?, from.finite("deviation")?, from.finite("time")?);
+        if deviation < 0.0 || seen_ms < 0.0 {
+            return Err(DecodeError::Impossible("deviation"));
+        }
+        Ok(Self { center, deviation, seen_ms, last: Some(from.i64()?).filter(|&t| t != i64::MIN) })
+    }
+}
+
+/// Middle and spread, as the rule asks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Scale {
+    Variance(Moments),
+    Deviation(Middle),
+}
+
+impl Scale {
+    fn new(plan: &Plan) -> Self {
+        match plan.spread {
+            Spread::Variance => Self::Variance(Moments::default()),
+            Spread::Deviation => Self::Deviation(Middle::default()),
+        }
+    }
+
+    fn center(&self) -> f64 {
+        match self {
+            Self::Variance(moments) => moments.mean(),
+            Self::Deviation(middle) => middle.center,
+        }
+    }
+
+    fn sigma(&self) -> f64 {
+        match self {
+            Self::Variance(moments) => moments.stddev(),
+            Self::Deviation(middle) => DEVIATION_TO_SIGMA * middle.deviation,
+        }
+    }
+}
+
 /// One way to look at a series, and what was seen.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Memory {
     values: Values,
-    spread: Moments,
-    /// For a short mean: the mean of what was learnt, which lies behind what is judged by the lag.
-    mean: Moments,
+    scale: Scale,
 }
 
 impl Memory {
     /// What distances are measured in at `x`; `None` when all was 0 so far.
     fn scale(&self, plan: &Plan, x: f64) -> Option<f64> {
-        let base = self.spread.stddev().max(plan.floor_ratio * self.values.largest).max(plan.floor);
-        (base > 0.0).then(|| base + plan.weber * (x - self.spread.mean()).abs())
+        let base = self.scale.sigma().max(plan.floor_ratio * self.values.largest).max(plan.floor);
+        (base > 0.0).then(|| base + plan.weber * (x - self.scale.center()).abs())
     }
 
     fn learn(&mut self, plan: &Plan, t: i64, x: f64, capacity: usize) {
@@ -64,39 +161,40 @@ pub(super) struct Strangeness {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Novelty {
     memories: Box<[Memory]>,
+    /// The short means of what was learnt, one for each way that has one; they lie behind what is judged by the lag.
+    means: Box<[Moments]>,
 }
 
 impl Novelty {
     pub fn new(plan: &Plan) -> Self {
-        Self { memories: vec![Memory::default(); plan.views.len()].into() }
-    }
-
-    fn capacity(&self) -> usize {
-        CAPACITY / self.memories.len().max(1)
+        let memory = || Memory { values: Values::default(), scale: Scale::new(plan) };
+        let means = plan.views.iter().filter(|v| v.tau_ms.is_some()).map(|_| Moments::default());
+        Self { memories: plan.views.iter().map(|_| memory()).collect(), means: means.collect() }
     }
 
     /// Values of an event are remembered (so that the same is not novel the next time), and leave the spread alone.
     pub fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
-        let capacity = self.capacity();
-        for (view, memory) in plan.views.iter().zip(self.memories.iter_mut()) {
-            let (mean, m2) = match view.tau_ms {
-                None => {
-                    for x in bucket.picks() {
-                        memory.learn(plan, bucket.t, *x, capacity);
-                    }
-                    (bucket.mean, bucket.m2)
+        let mut means = self.means.iter_mut();
+        for (view, memory) in plan.views.iter().zip(&mut self.memories) {
+            let mean = view.tau_ms.and_then(|tau| {
+                let mean = means.next()?;
+                mean.decay(bucket.t, tau);
+                mean.learn(bucket.n, bucket.mean, 0.0);
+                Some(mean.mean())
+            });
+            let one = mean.map(|mean| [mean]);
+            let values = one.as_ref().map_or(bucket.picks(), |one| one);
+            for x in values {
+                memory.learn(plan, bucket.t, *x, plan.remembered);
+            }
+            match &mut memory.scale {
+                _ if bucket.event => {}
+                Scale::Variance(moments) => {
+                    moments.decay(bucket.t, plan.tau_ms);
+                    let m2 = if mean.is_some() { 0.0 } else { bucket.m2 };
+                    moments.learn(bucket.n, mean.unwrap_or(bucket.mean), m2);
                 }
-                Some(tau) => {
-                    memory.mean.decay(bucket.t, tau);
-                    memory.mean.learn(bucket.n, bucket.mean, 0.0);
-                    let mean = memory.mean.mean();
-                    memory.learn(plan, bucket.t, mean, capacity);
-                    (mean, 0.0)
-                }
-            };
-            if !bucket.event {
-                memory.spread.decay(bucket.t, plan.tau_ms);
-                memory.spread.learn(bucket.n, mean, m2);
+                Scale::Deviation(middle) => middle.learn(bucket.t, values, plan.window_ms as f64),
             }
         }
     }
@@ -107,7 +205,7 @@ impl Novelty {
         let (mut size, mut signed) = (0.0, 0.0);
         for ((view, memory), x) in views.iter().zip(&self.memories).zip(judged) {
             // No number: what is normal is still known.
-            let x = if x.is_nan() { memory.spread.mean() } else { *x };
+            let x = if x.is_nan() { memory.scale.center() } else { *x };
             let nearest = memory.values.nearest(x)?;
             let Some(scale) = memory.scale(plan, x) else { continue };
             let distance = view.weight * (x - nearest) / scale;
@@ -121,42 +219,68 @@ impl Novelty {
     /// Lets time pass (or go back) without ageing anything.
     pub fn shift_time(&mut self, by_ms: i64) {
         for memory in &mut self.memories {
-            memory.spread.shift_time(by_ms);
-            memory.mean.shift_time(by_ms);
+            match &mut memory.scale {
+                Scale::Variance(moments) => moments.shift_time(by_ms),
+                Scale::Deviation(middle) => middle.last = middle.last.map(|t| t.saturating_add(by_ms)),
+            }
+        }
+        for mean in &mut self.means {
+            mean.shift_time(by_ms);
         }
     }
 
     /// `level` was always there.
     pub fn rebase(&mut self, plan: &Plan, t: i64, level: f64) {
-        let capacity = self.capacity();
         for memory in &mut self.memories {
-            memory.mean.rebase(level);
-            memory.learn(plan, t, level, capacity);
+            memory.learn(plan, t, level, plan.remembered);
+        }
+        for mean in &mut self.means {
+            mean.rebase(level);
         }
     }
 
     pub fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.memories) + self.memories.iter().map(|m| m.values.heap_bytes()).sum::<usize>()
+        size_of_val(&*self.memories)
+            + size_of_val(&*self.means)
+            + self.memories.iter().map(|m| m.values.heap_bytes()).sum::<usize>()
     }
 
     pub fn encode(&self, out: &mut Writer) {
         out.u8(u8::try_from(self.memories.len()).unwrap_or(u8::MAX));
         for memory in &self.memories {
             memory.values.encode(out);
-            memory.spread.encode(out);
-            memory.mean.encode(out);
+            match &memory.scale {
+                Scale::Variance(moments) => {
+                    out.u8(0);
+                    moments.encode(out);
+                }
+                Scale::Deviation(middle) => {
+                    out.u8(1);
+                    middle.encode(out);
+                }
+            }
+        }
+        for mean in &self.means {
+            mean.encode(out);
         }
     }
 
+    /// For the same plan.
     pub fn decode(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        if usize::from(from.u8()?) != plan.views.len() {
+        let mut novelty = Self::new(plan);
+        if usize::from(from.u8()?) != novelty.memories.len() {
             return Err(DecodeError::OtherModel);
         }
-        let mut novelty = Self::new(plan);
         for memory in &mut novelty.memories {
             memory.values = Values::decode(from)?;
-            memory.spread = Moments::decode(from)?;
-            memory.mean = Moments::decode(from)?;
+            match (from.u8()?, &mut memory.scale) {
+                (0, Scale::Variance(moments)) => *moments = Moments::decode(from)?,
+                (1, Scale::Deviation(middle)) => *middle = Middle::decode(from)?,
+                _ => return Err(DecodeError::OtherModel),
+            }
+        }
+        for mean in &mut novelty.means {
+            *mean = Moments::decode(from)?;
         }
         Ok(novelty)
     }
