@@ -2,8 +2,8 @@
 
 mod alerts;
 mod feedback;
-mod history;
 mod gate;
+mod history;
 mod host;
 mod messages;
 mod metrics;
@@ -26,8 +26,8 @@ use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
 use reload::{Request, Requests};
-pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
 use rooms::Rooms;
+pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
 use signals::{Signal, Signals};
 use watch::Watch;
 

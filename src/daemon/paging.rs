@@ -52,9 +52,8 @@ impl PagerSlot {
             return Ok(());
         };
         let templates = crate::config::message_templates(&config, &mut crate::config::Inputs::default());
-        let templates = templates.map_err(|errors| {
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        })?;
+        let templates = templates
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         match running {
             Some(pager) => pager.reload(config).await.map_err(|e| e.to_string())?,
             None => {

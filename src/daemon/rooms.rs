@@ -26,8 +26,8 @@ use crate::telemetry::SelfMetrics;
 use crate::web::{self, Web};
 
 use super::alerts::AlertOutput;
-use super::history::CentralHistory;
 use super::gate::{self, Gate};
+use super::history::CentralHistory;
 use super::host::HostTask;
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;

@@ -15,9 +15,9 @@ use crate::paging::{PagerError, PagerHandle};
 use crate::rules;
 use crate::scrape;
 use crate::web::{
-    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, FeedbackView, HistoryView,
-    IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView, Lifecycle,
-    PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
+    AlertState, AlertView, ArrivalView, BoxFuture, CommandError, DroppedTargetView, FeedbackView,
+    HistoryView, IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView,
+    Lifecycle, PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
     TargetHealth, TargetView, TargetsView, TokenView,
 };
 
@@ -229,8 +229,7 @@ impl Incidents for IncidentsAdapter {
         if self.pager.get().is_none() {
             return Ok(Vec::new());
         }
-        let incidents =
-            self.ask(|pager| async move { pager.newest_incidents(resolved_too, limit).await })?;
+        let incidents = self.ask(|pager| async move { pager.newest_incidents(resolved_too, limit).await })?;
         Ok(incidents.into_iter().map(incident).collect())
     }
 
@@ -324,11 +323,7 @@ fn incident(i: paging::IncidentView) -> IncidentView {
         resolved_at: i.resolved_at.as_deref().map(millis),
         resolved_by: i.resolved_by.unwrap_or_default(),
         pages: i.notified.iter().map(page).collect(),
-        history: i
-            .history
-            .iter()
-            .map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() })
-            .collect(),
+        history: i.history.iter().map(|e| HistoryView { at: millis(&e.at), what: e.what.clone() }).collect(),
         drill: i.drill,
         delivered: i.delivered,
         judged: i.judged.map(|j| JudgedView {

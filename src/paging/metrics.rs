@@ -90,7 +90,11 @@ impl PagingMetrics {
             "Escalations that ran out of steps without an acknowledgement"
         );
         add!(steps_without_target, "steps_without_target", "Escalation steps that had nobody to notify");
-        add!(pages_held, "pages_held_back", "Pages that the limit of a person's hour held back for a summary");
+        add!(
+            pages_held,
+            "pages_held_back",
+            "Pages that the limit of a person's hour held back for a summary"
+        );
         add!(digests, "digests", "Digests of what waited for the end of quiet hours");
         add!(steps_fired, "steps_fired", "Escalation steps that were carried out");
         add!(

@@ -5,7 +5,9 @@ mod config;
 mod query;
 mod warm_start;
 
-pub use alertmanager::{AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts};
+pub use alertmanager::{
+    AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts,
+};
 pub use config::{AlertingConfig, AlertmanagerConfig};
 pub(crate) use query::form_encode;
 pub use query::{MAX_POINTS, QueryError, QueryLimits, RangeSeries, RemoteQuery};

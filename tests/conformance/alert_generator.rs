@@ -57,13 +57,8 @@ fn scenario(dir: &Path, name: &str, tally: &mut Tally) {
     let storage = Storage::in_memory();
     let engine = Engine::default();
     let settings = Settings::default();
-    let context = Context {
-        engine: &engine,
-        source: &storage,
-        storage: &storage,
-        settings: &settings,
-        replay: None,
-    };
+    let context =
+        Context { engine: &engine, source: &storage, storage: &storage, settings: &settings, replay: None };
     let groups: Vec<Group> = file
         .groups
         .into_iter()

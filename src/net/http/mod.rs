@@ -10,8 +10,8 @@ mod url;
 
 pub use client::{Exchange, HttpClient, HttpRequest, HttpResponse, Limits};
 pub(crate) use config::with_http_client_fields;
-pub use tls::TlsClient;
 pub use config::{Authorization, BasicAuth, HeaderValues, HttpClientConfig, TlsConfig, TlsVersion, UrlText};
+pub use tls::TlsClient;
 
 /// What can go wrong between a request and its answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
