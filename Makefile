@@ -12,7 +12,7 @@ BIN := target/release/sideband
 # Made by `cargo test` beside the tests; `cargo build` would build half of the dependencies again, since the
 # tests ask some of them for more features.
 
-.PHONY: help build run demo test crash lint fmt conformance interop nab bench clean
+.PHONY: help build run demo test crash lint fmt conformance interop nab sigma bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,7 +38,7 @@ crash: $(VENV)/.ready ## kill -9 at random moments against a failing pager: make
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test conformance --test nab -- -D warnings
+	$(CARGO) clippy --locked --test conformance -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
@@ -51,10 +51,14 @@ interop: $(VENV)/.ready ## real Prometheus, promtool, Alertmanager and node_expo
 	sh tests/interop/install.sh
 	$(PY) tests/interop/run.py --binary target/debug/sideband
 
-nab: ## the detector's score on labelled series: make nab NAB=DIR SCORES=DIR
-	$(CARGO) test --locked --release --test nab -- $(NAB)/data $(SCORES)
+nab: build ## the detector's score on labelled series: make nab NAB=DIR SCORES=DIR
+	$(BIN) backtest tests/nab/rules.yml --csv $(NAB)/data --scores $(SCORES) \
+		--labels $(NAB)/labels/combined_windows.json
 	$(PYTHON) $(NAB)/nab_score.py --data $(NAB)/data --labels $(NAB)/labels/combined_windows.json \
 		--results $(SCORES) --profile all --threshold 0.5 --pages --coin 1000
+
+sigma: ## every model on a billion samples of noise, and on incidents (SIGMA_TABLES=1 writes tests/golden/sigma_*.tsv)
+	$(CARGO) test --locked --release --test behaviour the_whole_suite -- --ignored --nocapture
 
 bench: ## criterion benches
 	$(CARGO) bench --locked

@@ -20,6 +20,7 @@ pub mod paging;
 pub mod remote;
 pub mod rules;
 // Floor 4
+pub mod replay;
 pub mod web;
 // Floor 5
 pub mod config;

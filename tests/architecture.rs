@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["exposition", "ledger", "net", "storage"],
     &["host", "promql", "scrape", "sigma", "template"],
     &["paging", "remote", "rules"],
-    &["web"],
+    &["replay", "web"],
     &["config"],
     &["daemon"],
     &["cli"],

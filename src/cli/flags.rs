@@ -53,12 +53,19 @@ pub enum Command {
     /// Every message says that it is a drill; automations are left out. The exit code is 0 only if every step was
     /// delivered; the metric sideband_paging_last_good_drill_timestamp_seconds says when that last was so.
     Drill(super::drill::DrillFlags),
+    /// Replay rules over history: how often would they have paged, and would that have kept their budgets?
+    Backtest(Box<BacktestFlags>),
     /// Tell who is on call now and next, and when nobody is
     Oncall(super::oncall::OncallFlags),
     /// Report on the last weeks: pages by day, hour and person, how fast they were acknowledged, rules and coins
     Report(super::report::ReportFlags),
     /// Begin a postmortem: timeline, pages and picture of an incident as Markdown, with the questions to answer
     Postmortem(super::postmortem::PostmortemFlags),
+    /// Write rules for other programs
+    Export {
+        #[command(subcommand)]
+        what: ExportCommand,
+    },
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]
@@ -108,6 +115,16 @@ pub enum TestCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum ExportCommand {
+    /// Print rule files as plain Prometheus rules: gaussian and robust sigma rules become recording and alerting rules. What
+    /// cannot be said in PromQL stands in comments, and on standard error
+    Rules {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum DbCommand {
     /// Print every record as a line of JSON
     Dump {
@@ -123,6 +140,92 @@ pub enum DbCommand {
         /// Where the copy goes; must not exist yet
         to: PathBuf,
     },
+    /// Put a copy back in its place; the daemon must not run
+    Restore {
+        /// The storage path of the daemon
+        #[arg(long = "storage.path", default_value = "data")]
+        storage_path: PathBuf,
+        /// Take the place of the ledger that is there
+        #[arg(long)]
+        force: bool,
+        /// The copy
+        from: PathBuf,
+    },
+    /// Read every record and say what is wrong; exit code 1 if anything is
+    Verify {
+        /// The storage path of the daemon
+        #[arg(long = "storage.path", default_value = "data")]
+        storage_path: PathBuf,
+    },
+}
+
+/// Exactly one history is given. Times are RFC 3339, `YYYY-MM-DD`, `YYYY-MM-DD HH:MM:SS`, seconds since the epoch, or before
+/// now: `30d`, `now`.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("history").required(true))]
+pub struct BacktestFlags {
+    /// Rule files
+    #[arg(required = true, value_name = "RULES")]
+    pub rules: Vec<PathBuf>,
+    /// Ask this server (sideband, Prometheus, or one with their API) for the history
+    #[arg(long, value_name = "URL", group = "history")]
+    pub server: Option<String>,
+    /// Read the history from a storage directory of sideband, which may be in use
+    #[arg(long, value_name = "DIR", group = "history")]
+    pub storage: Option<PathBuf>,
+    /// Read the history from a text exposition with timestamps (OpenMetrics or Prometheus text)
+    #[arg(long, value_name = "FILE", group = "history")]
+    pub openmetrics: Option<PathBuf>,
+    /// Read histories from CSV files (`timestamp,value`); each is a series value{file="NAME"} and is replayed on its own, at
+    /// the times of its rows
+    #[arg(long, value_name = "FILE|DIR", group = "history")]
+    pub csv: Option<PathBuf>,
+    /// Name of the metric that CSV files are series of
+    #[arg(long, value_name = "NAME", default_value = crate::replay::csv::CSV_METRIC)]
+    pub csv_metric: String,
+    /// Client settings for the server: credentials, TLS, proxy (Prometheus's HTTP client configuration)
+    #[arg(long = "http.config.file", value_name = "FILE", requires = "server")]
+    pub http_config_file: Option<PathBuf>,
+    /// Count events from this time on; before it rules learn [default: 30d before the end, or where the history begins]
+    #[arg(long, value_name = "TIME", conflicts_with = "csv")]
+    pub from: Option<String>,
+    /// Until this time [default: now, or where the history ends]
+    #[arg(long, value_name = "TIME", conflicts_with = "csv")]
+    pub to: Option<String>,
+    /// Evaluation interval of groups that name none
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub interval: Duration,
+    /// How far back an expression looks for a sample
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m")]
+    pub lookback_delta: Duration,
+    /// Page budget of rules that have none, e.g. "2 per 30d"
+    #[arg(long, value_name = "BUDGET")]
+    pub budget: Option<crate::sigma::PageBudget>,
+    /// Exit with 1 if a rule asked for more pages than its budget allows
+    #[arg(long)]
+    pub fail_over_budget: bool,
+    /// When something really was wrong: windows by series (JSON or YAML, or CSV with series,start,end); pages are compared with a
+    /// clock that fires at random
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Write a CSV file a series into this directory: timestamp,value,anomaly_score
+    #[arg(long, value_name = "DIR")]
+    pub scores: Option<PathBuf>,
+    /// Write a picture of the pages by day
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Format of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportFormat {
+    /// Tables for people
+    Text,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Clone, Args)]

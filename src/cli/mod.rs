@@ -1,9 +1,12 @@
 //! The command line: flags as they are typed, and what each subcommand does with them.
 
+mod backtest;
 mod check;
 mod db;
 mod drill;
+mod export;
 mod flags;
+mod progress;
 mod oncall;
 mod postmortem;
 mod query;
@@ -17,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use flags::{CheckCommand, Cli, Command, TestCommand};
+use flags::{CheckCommand, Cli, Command, ExportCommand, TestCommand};
 
 /// Runs the command that the arguments name; the exit code is 0 for success, 1 for a failure and 2 for
 /// wrong usage (3 for lint findings, as promtool has it).
@@ -39,6 +42,8 @@ pub fn main() -> ExitCode {
         Some(Command::Oncall(flags)) => oncall::run(&flags),
         Some(Command::Report(flags)) => report::run(&flags),
         Some(Command::Postmortem(flags)) => postmortem::run(&flags),
+        Some(Command::Export { what: ExportCommand::Rules { files } }) => export::rules(&files),
         Some(Command::Db { what }) => db::run(what),
+        Some(Command::Backtest(flags)) => backtest::run(&flags),
     }
 }

@@ -10,6 +10,7 @@ use crate::model::Duration;
 use crate::model::yaml::Spanned;
 use crate::paging;
 use crate::remote::{AlertingConfig, WarmStartConfig};
+use crate::rules::GateMode;
 use crate::scrape::ScrapeConfig;
 
 /// The whole file. A key that is there and empty counts as left out.
@@ -126,4 +127,6 @@ pub struct Rules {
     pub resend_delay: Option<Duration>,
     /// Where new baselines look for history that is not stored here.
     pub warm_start: Option<Spanned<WarmStartConfig>>,
+    /// What happens to sigma rules that a reload changed; `warn` when left out.
+    pub reload_gate: Option<GateMode>,
 }

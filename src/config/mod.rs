@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
-use redact::redact;
+pub use redact::redact;
 pub use templates::message_templates;
 
 use crate::host::HostConfig;
@@ -20,6 +20,7 @@ use crate::model::yaml::{self, FileError, Spanned};
 use crate::model::{Duration, Labels, is_legacy_label_name};
 use crate::paging::config::PagingConfig;
 use crate::remote::{AlertingConfig, WarmStartConfig};
+use crate::rules::GateMode;
 use crate::rules::file::{Names, RuleFile};
 use crate::scrape::config::{check_protocols, parse_size};
 use crate::scrape::{GlobalDefaults, ScrapeConfig, ScrapeJob};
@@ -43,6 +44,8 @@ pub struct Config {
     pub max_series: Option<usize>,
     pub resend_delay: Option<Duration>,
     pub warm_start: Option<WarmStartConfig>,
+    /// What happens to sigma rules that a reload changed.
+    pub reload_gate: GateMode,
 }
 
 /// A configuration, and what was noticed while it was read.
@@ -194,6 +197,7 @@ impl Loader<'_> {
             max_series,
             resend_delay: rules.resend_delay,
             warm_start,
+            reload_gate: rules.reload_gate.unwrap_or_default(),
         }
     }
 

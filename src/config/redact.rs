@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::model::yaml;
+use crate::paging::config::visit;
 
 /// Keys whose values are secrets, in any section. Keys that end in `_file` name files and are shown.
 const SECRET_KEYS: &[&str] = &[
@@ -45,9 +46,6 @@ const SECRET_KEYS: &[&str] = &[
     "wechat_api_secret",
 ];
 
-/// Shorter values are not looked for in the rest of the text: they may be words.
-const MIN_HIDDEN: usize = 6;
-
 /// The text with the values of secret keys and the passwords in URLs replaced by `<secret>`. Works on
 /// lines, so that the places of everything else stay; whatever goes on over more lines under a secret key goes as a
 /// whole. Then whatever a secret key holds, as the YAML reads it, goes wherever it stands.
@@ -73,11 +71,7 @@ pub fn redact(text: &str) -> String {
     for document in yaml::parse_all::<Value>(Path::new(""), text).unwrap_or_default() {
         secret_values(&document, false, &mut values);
     }
-    // What stands inside another one must not keep that one from being found.
-    values.sort_by_key(|v| std::cmp::Reverse(v.len()));
-    values
-        .iter()
-        .fold(out, |out, value| if out.contains(value) { out.replace(value, "<secret>") } else { out })
+    visit::without(&out, values.iter().map(String::as_str))
 }
 
 /// What a line ends with whose secret key has a list, or nothing, as its value.
@@ -91,7 +85,7 @@ fn secret_values(value: &Value, secret: bool, out: &mut Vec<String>) {
             }
         }
         Value::Array(list) => list.iter().for_each(|v| secret_values(v, secret, out)),
-        Value::String(text) if secret && text.trim().len() >= MIN_HIDDEN => out.push(text.trim().to_owned()),
+        Value::String(text) if secret => out.push(text.clone()),
         _ => {}
     }
 }

@@ -50,7 +50,10 @@ impl Render for MessageTemplates {
             common_labels: Labels::from_pairs(notification.common_labels()),
             common_annotations: Labels::from_pairs(notification.common_annotations()),
             external_url: external_url.to_owned(),
-            extra: vec![("AckURL", "ackURL", Value::from(context.ack_url.unwrap_or_default()))],
+            extra: vec![
+                ("AckURL", "ackURL", Value::from(context.ack_url.unwrap_or_default())),
+                ("FeedbackURL", "feedbackURL", Value::from(context.feedback_url.unwrap_or_default())),
+            ],
         };
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mode = if context.html { Mode::Html } else { Mode::Text };

@@ -3,6 +3,7 @@
 mod alerts;
 mod feedback;
 mod history;
+mod gate;
 mod host;
 mod messages;
 mod metrics;

@@ -18,6 +18,7 @@ use crate::net::listener::{self, ServerLimits};
 use crate::paging::PagingMetrics;
 use crate::promql::{Engine, EngineOptions};
 use crate::remote::{AlertmanagerSender, SenderMetrics, SenderParts};
+use crate::replay::ReplayOptions;
 use crate::rules;
 use crate::scrape::{self, ScrapeJob};
 use crate::storage::{SourceId, Storage, StorageMetrics, StorageOptions};
@@ -26,6 +27,7 @@ use crate::web::{self, Web};
 
 use super::alerts::AlertOutput;
 use super::history::CentralHistory;
+use super::gate::{self, Gate};
 use super::host::HostTask;
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;
@@ -61,6 +63,8 @@ pub struct Rooms {
     next_source: Arc<AtomicU32>,
     reload_metrics: ReloadMetrics,
     addresses: Vec<SocketAddr>,
+    /// The replay of what the last reload changed.
+    gate: Option<Gate>,
     stop: watch::Sender<bool>,
     rules_task: JoinHandle<()>,
     web_task: JoinHandle<()>,
@@ -204,6 +208,7 @@ impl Rooms {
             next_source,
             reload_metrics,
             addresses,
+            gate: None,
             stop,
             rules_task,
             web_task,
@@ -305,9 +310,29 @@ impl Rooms {
             evaluation_interval: config.evaluation_interval,
             query_offset: config.rule_query_offset,
             remote_history,
+            gate: config.reload_gate,
         };
         let numbers = self.next_source.clone();
-        self.rules.apply(loaded, move || SourceId(numbers.fetch_add(1, Ordering::Relaxed))).await;
+        let (files, settings) = (loaded.files.clone(), loaded.settings.clone());
+        // The one of the last reload ends: its rules may be others now.
+        self.gate = None;
+        let changed =
+            self.rules.apply(loaded, move || SourceId(numbers.fetch_add(1, Ordering::Relaxed))).await;
+        self.gate = gate::start(gate::Parts {
+            manager: self.rules.clone(),
+            storage: self.storage.clone(),
+            files,
+            options: ReplayOptions {
+                interval_ms: Some(config.evaluation_interval.ms())
+                    .filter(|ms| *ms > 0)
+                    .unwrap_or(rules::DEFAULT_INTERVAL_MS),
+                query_offset_ms: config.rule_query_offset.ms(),
+                settings,
+                lookback_ms: self.options.lookback_delta.ms(),
+            },
+            changed,
+            now: self.clock.now(),
+        });
         let labels = config.external_labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         self.web.set_external_labels(labels);
         let now = self.clock.now();
@@ -326,6 +351,7 @@ impl Rooms {
     /// Ends in order: no new samples, the last evaluation, the last page, the last answer, the files.
     pub async fn stop(self) {
         drop(self.host);
+        drop(self.gate);
         self.scrape.stop().await;
         let _ = self.stop.send(true);
         let _ = self.rules_task.await;

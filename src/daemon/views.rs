@@ -67,6 +67,7 @@ fn rule(r: rules::RuleView) -> RuleView {
             "series": r.series,
             "record": r.record,
             "pageBudget": r.page_budget,
+            "gate": r.gate,
         })
     });
     RuleView {
@@ -228,9 +229,8 @@ impl Incidents for IncidentsAdapter {
         if self.pager.get().is_none() {
             return Ok(Vec::new());
         }
-        let mut incidents = self.ask(|pager| async move { pager.incidents().await })?;
-        incidents.retain(|i| resolved_too || i.state != State::Resolved);
-        incidents.truncate(limit);
+        let incidents =
+            self.ask(|pager| async move { pager.newest_incidents(resolved_too, limit).await })?;
         Ok(incidents.into_iter().map(incident).collect())
     }
 

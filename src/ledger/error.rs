@@ -32,6 +32,8 @@ impl From<io::Error> for LedgerError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Self::Full(e)
             }
+            // Not what was written there, or cut off: that is the file, not the disk.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(e.to_string()),
             _ => Self::Io(e),
         }
     }

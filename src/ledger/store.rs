@@ -161,6 +161,41 @@ impl Ledger {
         }
     }
 
+    /// Puts a file that opens but cannot be read or written aside, and begins a new one.
+    ///
+    /// # Errors
+    /// The disk's; a simulated disk has no room beside it.
+    pub fn begin_afresh(&self, why: &str) -> Result<(), LedgerError> {
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        *guard = None;
+        self.inner.broken.store(true, Ordering::Release);
+        *guard = Some(self.inner.place.begin_afresh(why)?);
+        self.inner.broken.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives free pages back to the disk. Everybody else waits meanwhile.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn compact(&self) -> Result<(), LedgerError> {
+        self.heal()?;
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
+        let done = database.compact().map_err(|e| LedgerError::from(redb::Error::from(e)));
+        self.note(done).map(drop)
+    }
+
+    /// Reads every page and compares its checksum: is the file sound? What can be is repaired.
+    ///
+    /// # Errors
+    /// The disk's, or the file is damaged beyond repair.
+    pub fn check_integrity(&self) -> Result<bool, LedgerError> {
+        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
+        Ok(database.check_integrity()?)
+    }
+
     /// Opens the database again when an earlier operation broke it.
     fn heal(&self) -> Result<(), LedgerError> {
         if !self.is_broken() {
@@ -172,7 +207,11 @@ impl Ledger {
         }
         // The old handle holds the file's lock.
         *guard = None;
-        *guard = Some(self.inner.place.open()?);
+        *guard = Some(match self.inner.place.open() {
+            // A file that can never be opened again would keep everything in memory for good.
+            Err(LedgerError::Damaged(why)) => self.inner.place.begin_afresh(&why)?,
+            opened => opened?,
+        });
         self.inner.broken.store(false, Ordering::Release);
         Ok(())
     }
@@ -195,6 +234,22 @@ impl fmt::Debug for Ledger {
 }
 
 impl Place {
+    /// Renames the file to `NAME.damaged-SECONDS`, and makes a new one.
+    fn begin_afresh(&self, why: &str) -> Result<Database, LedgerError> {
+        let Self::File(path) = self else { return Err(LedgerError::Damaged(why.to_owned())) };
+        let seconds = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let mut name = path.clone().into_os_string();
+        name.push(format!(".damaged-{seconds}"));
+        std::fs::rename(path, &name)?;
+        tracing::error!(
+            file = %path.display(), aside = %PathBuf::from(name).display(), reason = why,
+            "THE LEDGER IS DAMAGED: it was put aside and a new one begun; incidents that only it knew are lost to this process"
+        );
+        self.open()
+    }
+
     fn open(&self) -> Result<Database, LedgerError> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);

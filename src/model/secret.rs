@@ -4,9 +4,17 @@ use std::fmt;
 
 /// A password, a token, a key. Debug prints `<secret>`; comparing it is for noticing changed
 /// configuration, not for checking what a client sent.
-#[derive(Clone, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        // An error about the text would repeat it.
+        String::deserialize(d)
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("invalid type: expected a string"))
+    }
+}
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {

@@ -46,7 +46,7 @@ pub struct Acknowledgement {
     pub at: Timestamp,
     /// The worst severity at that moment, and the alerts that were known.
     pub severity: u32,
-    pub alerts: Vec<u64>,
+    pub alerts: BTreeSet<u64>,
 }
 
 /// Was it worth it?
@@ -219,6 +219,15 @@ pub struct Incident {
     pub deliveries: BTreeMap<u64, Fate>,
     /// Integrations that a page has arrived at.
     pub reached: BTreeSet<String>,
+    /// When this loop began, by the wall clock.
+    #[serde(default)]
+    pub loop_began: Timestamp,
+    /// The next step waits for the end of the quiet hours.
+    #[serde(default)]
+    pub quiet: bool,
+    /// How often it fired again soon after it was resolved.
+    #[serde(default)]
+    pub flaps: u32,
     /// Closed by a person while alerts were still firing.
     pub closed_by_hand: bool,
     /// Who closed it.
@@ -249,6 +258,16 @@ impl Incident {
             (Some(due), Some(early)) => Some(due.min(early)),
             (due, _) => due,
         }
+    }
+
+    /// Have all loops been gone through since it began, or was reopened?
+    pub fn is_exhausted(&self) -> bool {
+        self.round.saturating_sub(self.links_from) > self.policy.repeat
+    }
+
+    /// Was only an automation told of it?
+    pub fn woke_nobody(&self) -> bool {
+        self.notified.iter().all(|n| n.automation)
     }
 
     /// When it last began to need somebody: triggered, or reopened.

@@ -49,6 +49,8 @@ pub struct PagingMetrics {
     pub outbox_dropped: Family<WithReason, Counter>,
     pub escalations_exhausted: Counter,
     pub steps_without_target: Counter,
+    pub pages_held: Counter,
+    pub digests: Counter,
     pub steps_fired: Counter,
     /// s
     pub step_lateness: Counter<f64, AtomicU64>,
@@ -88,6 +90,8 @@ impl PagingMetrics {
             "Escalations that ran out of steps without an acknowledgement"
         );
         add!(steps_without_target, "steps_without_target", "Escalation steps that had nobody to notify");
+        add!(pages_held, "pages_held_back", "Pages that the limit of a person's hour held back for a summary");
+        add!(digests, "digests", "Digests of what waited for the end of quiet hours");
         add!(steps_fired, "steps_fired", "Escalation steps that were carried out");
         add!(
             step_lateness,
@@ -141,6 +145,8 @@ impl PagingMetrics {
         }
         self.escalations_exhausted.inc_by(t.exhausted);
         self.steps_without_target.inc_by(t.steps_empty);
+        self.pages_held.inc_by(t.pages_held);
+        self.digests.inc_by(t.digests);
         self.steps_fired.inc_by(t.steps_fired);
         self.step_lateness.inc_by(t.lateness_ms.max(0) as f64 / 1000.0);
         let count = |state: State| {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::model::{Alert, Labels, Timestamp};
 
+/// The `why` of a notification that tells of several incidents.
+pub const DIGEST: &str = "digest";
+
 /// Why something is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,6 +99,12 @@ pub struct Notification {
     /// How long it holds: it is repeated before that, ms.
     #[serde(default)]
     pub valid_ms: i64,
+    /// Alerts beyond those that are listed.
+    #[serde(default)]
+    pub more: usize,
+    /// What else its reader must know, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Notification {
@@ -167,6 +176,8 @@ pub struct WebhookBody<'a> {
     notified: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ack_url: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     feedback_url: Option<String>,
 }
@@ -233,7 +244,7 @@ impl<'a> WebhookBody<'a> {
             external_url,
             version: "4",
             group_key: &n.group_key,
-            truncated_alerts: (n.alerts.len() - keep) as u64,
+            truncated_alerts: (n.alerts.len() - keep + n.more) as u64,
             incident: n.incident.as_ref().map(|i| BodyIncident {
                 id: i.id.to_string(),
                 state: match n.reason {
@@ -255,6 +266,7 @@ impl<'a> WebhookBody<'a> {
             }),
             notified: n.incident.as_ref().map(|i| i.notified.as_slice()),
             ack_url,
+            notes: &n.notes,
             feedback_url: None,
         }
     }

@@ -348,7 +348,7 @@ pub(super) fn mark_stale(
 }
 
 /// `FILE;GROUP`
-pub(super) fn key(file: &Path, group: &str) -> String {
+pub fn key(file: &Path, group: &str) -> String {
     format!("{};{group}", file.display())
 }
 

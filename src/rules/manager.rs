@@ -16,6 +16,7 @@ use super::baselines::{self, StoredRules};
 use super::context::{Context, Settings};
 use super::feedback::{self, Feedback, Taken, Target};
 use super::file::{RuleFile, RuleKind};
+use super::gate::{self, Changed, Finding, Gate, GateMode, GateState};
 use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
@@ -23,6 +24,8 @@ use super::sigma_rule::{self, SigmaState};
 use super::view::{self, AlertView, GroupView, RuleFilter};
 use super::warm_start::{self, RemoteHistory};
 
+/// How often groups are evaluated when nothing says so, ms.
+pub const DEFAULT_INTERVAL_MS: i64 = 60_000;
 /// Groups that are evaluated at the same time.
 const PARALLEL: usize = 4;
 /// How often baselines are written, ms.
@@ -59,6 +62,7 @@ pub struct Loaded {
     pub query_offset: Duration,
     /// Whom new baselines ask for their past.
     pub remote_history: Option<Arc<dyn RemoteHistory>>,
+    pub gate: GateMode,
 }
 
 struct Shared {
@@ -85,7 +89,8 @@ struct Reload {
     groups: Vec<(Arc<Group>, String)>,
     settings: Arc<Settings>,
     remote: Option<Arc<dyn RemoteHistory>>,
-    done: oneshot::Sender<()>,
+    gate: GateMode,
+    done: oneshot::Sender<Vec<Changed>>,
 }
 
 impl Manager {
@@ -99,12 +104,15 @@ impl Manager {
 
     /// Takes new rules in the place of the old; rules that stay keep their state, also their baselines if
     /// they can. `source` hands out a number for each group that is new. Returns when they are in force,
-    /// which needs [`Manager::run`] to be running (or about to).
-    pub async fn apply(&self, loaded: Loaded, mut source: impl FnMut() -> SourceId) {
+    /// which needs [`Manager::run`] to be running (or about to), and gives the rules that wait for [`Manager::gated`].
+    pub async fn apply(&self, loaded: Loaded, mut source: impl FnMut() -> SourceId) -> Vec<Changed> {
         let old: HashMap<String, SourceId> =
             self.shared.groups().list.iter().map(|g| (g.key(), g.source)).collect();
-        let default_interval =
-            if loaded.evaluation_interval.is_zero() { 60_000 } else { loaded.evaluation_interval.ms() };
+        let default_interval = if loaded.evaluation_interval.is_zero() {
+            DEFAULT_INTERVAL_MS
+        } else {
+            loaded.evaluation_interval.ms()
+        };
         let mut groups = Vec::new();
         for spec in loaded.files.into_iter().flat_map(|f| f.groups) {
             let interval = spec.interval.map_or(default_interval, Duration::ms);
@@ -114,11 +122,26 @@ impl Manager {
             groups.push((Arc::new(Group::new(spec, interval, offset, number)), key));
         }
         let (done, wait) = oneshot::channel();
-        let reload =
-            Reload { groups, settings: Arc::new(loaded.settings), remote: loaded.remote_history, done };
-        if self.reloads.send(reload).await.is_ok() {
-            // An error means that the manager has stopped: there is nothing to wait for.
-            let _ = wait.await;
+        let settings = Arc::new(loaded.settings);
+        let reload = Reload { groups, settings, remote: loaded.remote_history, gate: loaded.gate, done };
+        if self.reloads.send(reload).await.is_err() {
+            return Vec::new();
+        }
+        // An error means that the manager has stopped: there is nothing to wait for.
+        wait.await.unwrap_or_default()
+    }
+
+    /// What the replay of a changed rule found; without effect when the rule was changed again meanwhile.
+    pub fn gated(&self, changed: &Changed, finding: Finding) {
+        for group in self.shared.groups().list.iter().filter(|g| g.key() == changed.group) {
+            for rule in group.rules.iter().filter(|r| r.spec.name == changed.rule) {
+                let mut state = rule.state();
+                let Some(gate) = state.sigma.gate.as_mut().filter(|g| g.number == changed.number) else {
+                    continue;
+                };
+                (gate.state, gate.finding) = (finding.state, Some(finding.clone()));
+                self.shared.parts.metrics.gated(group, &rule.spec.name, Some(gate));
+            }
         }
     }
 
@@ -141,6 +164,7 @@ impl Manager {
             next_save,
             look_up_all: true,
             own: HashMap::new(),
+            reloads: 0,
         };
         runner.run(inbox, shutdown).await;
     }
@@ -237,6 +261,8 @@ struct Runner {
     stored: StoredRules,
     next_save: Timestamp,
     look_up_all: bool,
+    /// How often groups were put in force.
+    reloads: u64,
     /// The groups' own sources, and which group each is.
     own: HashMap<SourceId, usize>,
 }
@@ -409,12 +435,24 @@ impl Runner {
         let metrics = self.shared.parts.metrics.clone();
         let mut plans = Vec::new();
         let mut list = Vec::new();
+        let mut changed = Vec::new();
+        self.reloads += 1;
         for (group, key) in reload.groups {
             // A group whose file was renamed is still the same group.
             let moved = |g: &&Arc<Group>| g.spec.name == group.spec.name && !keys.contains(&g.key());
             let before = left.iter().position(|g| g.key() == key).or_else(|| left.iter().position(moved));
-            if let Some(i) = before {
-                let before = left.remove(i);
+            let before = before.map(|i| left.remove(i));
+            // At the start nothing is news.
+            let gated: Vec<_> = group
+                .rules
+                .iter()
+                .filter(|r| {
+                    self.reloads > 1
+                        && reload.gate != GateMode::Off
+                        && gate::is_changed(&r.spec, before.map(AsRef::as_ref))
+                })
+                .collect();
+            if let Some(before) = before {
                 if before.key() == key {
                     metrics.rules_removed(before);
                 } else {
@@ -424,6 +462,18 @@ impl Runner {
             }
             self.restore(&group, now);
             metrics.added(&group);
+            for rule in gated {
+                let gate = Gate {
+                    mode: reload.gate,
+                    state: GateState::Replaying,
+                    finding: None,
+                    number: self.reloads,
+                };
+                metrics.gated(&group, &rule.spec.name, Some(&gate));
+                rule.state().sigma.gate = Some(gate);
+                let (rule, line) = (rule.spec.name.clone(), rule.spec.line);
+                changed.push(Changed { group: key.clone(), rule, line, number: self.reloads });
+            }
             // A group that reads the past need not wait for the present.
             plans.push(Plan { key, interval: group.interval_ms, waits: group.query_offset_ms == 0 });
             list.push(group);
@@ -444,7 +494,7 @@ impl Runner {
         *self.shared.lock() =
             Groups { list: Arc::new(list), settings: reload.settings, remote: reload.remote };
         // Nobody waits any more: that is no error.
-        let _ = reload.done.send(());
+        let _ = reload.done.send(changed);
     }
 
     /// Gives sigma rules that know nothing what the file had of them.

@@ -12,6 +12,7 @@ use crate::telemetry::LabelValue;
 
 use super::budget::Level;
 use super::file::RuleKind;
+use super::gate::Gate;
 use super::group::{Group, Outcome};
 use super::pages::EXPLAINED_MS;
 use super::sigma_rule::policy;
@@ -55,6 +56,8 @@ pub struct RuleMetrics {
     samples: Family<GroupLabel, Gauge>,
     sigma_pages: Family<VerdictLabel, Gauge>,
     sigma_factor: Family<RuleLabel, Float>,
+    gate_pages: Family<RuleLabel, Float>,
+    gate_holds: Family<RuleLabel, Gauge>,
     baselines: Gauge,
     warmed: Counter,
     not_warmed: Counter,
@@ -98,6 +101,16 @@ impl RuleMetrics {
             "sideband_sigma_rule_page_factor",
             "By how much earlier pages have widened the paging bands of a sigma rule",
             m.sigma_factor.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_gate_pages_per_month",
+            "Pages in 30 days that a changed sigma rule asks for over the stored history",
+            m.gate_pages.clone(),
+        );
+        registry.register(
+            "sideband_sigma_rule_gate_holds",
+            "Whether the gate of the last reload makes tickets of the pages of a changed sigma rule",
+            m.gate_holds.clone(),
         );
         registry.register(
             "sideband_rule_samples_refused",
@@ -180,7 +193,20 @@ impl RuleMetrics {
                 let (rule_group, rule) = (rule_group.clone(), rule.clone());
                 self.sigma_pages.remove(&VerdictLabel { rule_group, rule, verdict });
             }
-            self.sigma_factor.remove(&RuleLabel { rule_group, rule });
+            let label = RuleLabel { rule_group, rule };
+            self.sigma_factor.remove(&label);
+            self.gate_pages.remove(&label);
+            self.gate_holds.remove(&label);
+        }
+    }
+
+    /// What is known of a rule that a reload changed.
+    pub(super) fn gated(&self, group: &Group, rule: &str, gate: Option<&Gate>) {
+        let Some(gate) = gate else { return };
+        let label = RuleLabel { rule_group: group.key().into(), rule: rule.into() };
+        self.gate_holds.get_or_create(&label).set(i64::from(gate.holds()));
+        if let Some(finding) = &gate.finding {
+            self.gate_pages.get_or_create(&label).set(finding.pages_per_month);
         }
     }
 

@@ -10,8 +10,10 @@ mod budget;
 pub mod check;
 mod context;
 mod expand;
+pub mod export;
 mod feedback;
 pub mod file;
+mod gate;
 mod group;
 mod manager;
 mod metrics;
@@ -31,14 +33,16 @@ pub use baselines::BaselineError;
 pub use budget::{Grounds, Reason, SeriesPages, Standing};
 pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
 pub use feedback::{Feedback, Taken, Target, feedback};
-pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState};
-pub use manager::{Loaded, Manager, Parts};
+pub use gate::{Changed, Finding, Gate, GateMode, GateState};
+pub use group::{AlertSink, Group, GroupTimes, Health, Outcome, Rule, RuleState, key as group_key};
+pub use manager::{DEFAULT_INTERVAL_MS, Loaded, Manager, Parts};
 pub use metrics::RuleMetrics;
-pub use pages::{PageHistory, PageRecord, Tally};
+pub use pages::{JOIN_MS, PageHistory, PageRecord, Tally};
+pub use recording::recorded_labels;
 pub use relearn::{History, Incident, Incidents};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{
-    AlertView, BandView, BudgetView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
+    AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleFilter, RuleType, RuleView, SeriesView,
     TallyView, groups as views,
 };
 pub use warm_start::{Asked, Asking, RemoteHistory};

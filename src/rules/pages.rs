@@ -10,7 +10,7 @@ pub const EXPLAINED_MS: i64 = 30 * 86_400_000;
 /// Pages that are remembered one by one; of older ones only the sums stay.
 pub const REMEMBERED: usize = 1000;
 /// How much later than the page an alert that belongs to it may have begun to fire, ms: see [`super::budget`].
-pub(super) const JOIN_MS: i64 = 600_000;
+pub const JOIN_MS: i64 = 600_000;
 
 /// A page that a rule caused.
 #[derive(Debug, Clone, Copy, PartialEq)]

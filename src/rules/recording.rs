@@ -17,12 +17,7 @@ pub(super) fn evaluate(context: &Context<'_>, rule: &RuleSpec, at: At) -> Result
     let mut series = Vec::with_capacity(result.len());
     let mut seen = HashSet::with_capacity(result.len());
     for sample in result {
-        let mut labels = sample.labels.to_builder();
-        labels.set(METRIC_NAME, &rule.name);
-        for (name, value) in rule.labels.iter() {
-            labels.set(name, value);
-        }
-        let labels = labels.build();
+        let labels = recorded_labels(rule, &sample.labels);
         if !seen.insert(labels.clone()) {
             return Err(
                 "vector contains metrics with the same labelset after applying rule labels".to_owned()
@@ -31,4 +26,14 @@ pub(super) fn evaluate(context: &Context<'_>, rule: &RuleSpec, at: At) -> Result
         series.push((labels, sample.v));
     }
     Ok(series)
+}
+
+/// The labels under which a series of the expression's result is stored.
+pub fn recorded_labels(rule: &RuleSpec, of: &Labels) -> Labels {
+    let mut labels = of.to_builder();
+    labels.set(METRIC_NAME, &rule.name);
+    for (name, value) in rule.labels.iter() {
+        labels.set(name, value);
+    }
+    labels.build()
 }

@@ -65,19 +65,19 @@ pub(super) fn wants(
     }
 }
 
-/// Makes the rule's alerts what is wanted.
+/// Makes the rule's alerts what is wanted. `held`: why nothing of the rule pages for now.
 pub(super) fn alerts(
     context: &Context<'_>,
     rule: &RuleSpec,
     spec: &SigmaSpec,
     at: At,
     wanted: Vec<Wanted>,
-    pages: &PageHistory,
+    (pages, held): (&PageHistory, Option<&str>),
     book: &mut AlertBook,
 ) -> Result<(), String> {
     let mut holding = BTreeSet::new();
     for want in wanted {
-        let (labels, annotations) = describe(context, rule, spec, at, &want, pages);
+        let (labels, annotations) = describe(context, rule, spec, at, &want, (pages, held));
         if !holding.insert(labels.clone()) {
             return Err(DUPLICATE.to_owned());
         }
@@ -111,7 +111,7 @@ fn describe(
     spec: &SigmaSpec,
     at: At,
     want: &Wanted,
-    pages: &PageHistory,
+    (pages, held): (&PageHistory, Option<&str>),
 ) -> (Labels, Labels) {
     let j = &want.judgement;
     let band = format_float(spec.detector.band(want.band).map_or(f64::NAN, |b| b.sigma));
@@ -145,6 +145,10 @@ fn describe(
         && band_pages(rule, spec, want.band)
     {
         labels.set("severity", DEMOTED);
+    }
+    if let Some(text) = held.filter(|_| fires && band_pages(rule, spec, want.band)) {
+        labels.set("severity", DEMOTED);
+        annotations.set("reload_gate", text);
     }
     if let Some(text) = said_of_budget(spec, want.standing, pages, at.ts).filter(|_| fires) {
         annotations.set("page_budget", &text);

@@ -13,6 +13,7 @@ use super::budget::{DEFAULT_QUIET_MS, Grounds, Level, PagingBand, Policy, Series
 use super::check;
 use super::context::{Context, Judged, Paged};
 use super::file::{RuleSpec, SigmaSpec};
+use super::gate::Gate;
 use super::pages::PageHistory;
 use super::relearn::{self, History, Incidents, Span};
 use super::sigma_alert;
@@ -51,6 +52,8 @@ pub struct SigmaState {
     /// What people called incidents.
     pub incidents: Incidents,
     pub(super) asking: Asking,
+    /// The rule was changed by a reload.
+    pub gate: Option<Gate>,
     /// History was looked for.
     warmed: bool,
     /// The expression was changed: what history says of the new one takes the place of what is known.
@@ -202,7 +205,12 @@ pub(super) fn step(
     }
     let mut out = Vec::new();
     let mut wanted = Vec::new();
-    let policy = policy(rule, spec);
+    let held = state.gate.as_ref().filter(|g| g.holds()).map(Gate::sentence);
+    let mut policy = policy(rule, spec);
+    if held.is_some() {
+        // What does not page costs no budget.
+        policy.bands.fill(None);
+    }
     let mut level = Level::of(&policy, &state.pages, at.ts);
     let mut paging = state.series.values().any(|s| s.pages.pages());
     for sample in read.samples {
@@ -238,7 +246,7 @@ pub(super) fn step(
         sigma_alert::wants(spec, labels.clone(), series, &evaluation, &mut wanted);
         at.ts.saturating_sub(series.seen) < forget
     });
-    sigma_alert::alerts(context, rule, spec, at, wanted, pages, book)?;
+    sigma_alert::alerts(context, rule, spec, at, wanted, (pages, held.as_deref()), book)?;
     Ok(out)
 }
 
@@ -254,7 +262,7 @@ fn page(
     labels: &Labels,
     series: &mut Series,
 ) -> Paged {
-    let Some(Evaluation { judgement, bands }) = series.last else { return Paged::No };
+    let Some(Evaluation { judgement, bands, .. }) = series.last else { return Paged::No };
     let distance = if judgement.ready { detector.distance(&judgement) } else { f64::NAN };
     // The fingerprint is wanted only of what fires.
     let id = bands.top.map_or(0, |_| labels.fingerprint().0);

@@ -8,6 +8,7 @@ use crate::template::Time;
 use super::alerts::{ActiveAlert, AlertState};
 use super::budget::Level;
 use super::file::{RuleKind, RuleSpec, SigmaSpec};
+use super::gate::{Gate, GateState};
 use super::group::{Group, Health, Rule};
 use super::pages::{EXPLAINED_MS, PageHistory, Tally};
 use super::sigma_rule::policy;
@@ -59,6 +60,9 @@ pub struct RuleView {
     /// Only of sigma rules with a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_budget: Option<BudgetView>,
+    /// Only of sigma rules that a reload changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateView>,
     pub health: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
@@ -148,6 +152,34 @@ pub struct BudgetView {
     pub factor: f64,
     /// From which distance on the lowest paging band pages, σ; `null` when no band pages.
     pub pages_from: Option<f64>,
+}
+
+/// What the replay of a changed rule found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GateView {
+    /// `replaying`, `kept`, `over` or `unknown`.
+    pub state: GateState,
+    /// What pages is a ticket for now.
+    pub holds: bool,
+    /// Days of history that were replayed.
+    pub days: Option<f64>,
+    /// Pages in 30 days that the bands ask for.
+    pub pages_per_month: Option<f64>,
+    pub budget: Option<String>,
+}
+
+impl From<&Gate> for GateView {
+    fn from(gate: &Gate) -> Self {
+        let finding = gate.finding.as_ref();
+        Self {
+            state: gate.state,
+            holds: gate.holds(),
+            days: finding.map(|f| f.days),
+            pages_per_month: finding.map(|f| f.pages_per_month),
+            budget: finding.and_then(|f| f.budget.clone()),
+        }
+    }
 }
 
 /// A series of a sigma rule. Numbers that are not known yet are `null`.
@@ -270,6 +302,7 @@ fn rule(rule: &Rule, filter: &RuleFilter) -> RuleView {
         series: None,
         record: None,
         page_budget: None,
+        gate: None,
         health,
         last_error,
         evaluation_time: state.duration_s,
@@ -295,6 +328,7 @@ fn rule(rule: &Rule, filter: &RuleFilter) -> RuleView {
             view.series = Some(series(&state.sigma));
             let now = state.evaluated_at.unwrap_or_default();
             view.record = Some(record(&state.sigma.pages, now));
+            view.gate = state.sigma.gate.as_ref().map(GateView::from);
             view.page_budget = budget(spec, s, &state.sigma.pages, now);
         }
     }

@@ -90,7 +90,8 @@ pub(super) async fn warm(
     let history = settle(rule, found, &fresh, now)?;
     let (group, external) = (Arc::clone(&group), external.clone());
     let learn = move || {
-        let chosen = choose(history, &fresh, &external);
+        let chosen = choose(&history, &fresh, &external);
+        drop(history);
         match group.rules.get(index).map(|rule| (rule, &rule.spec.kind)) {
             Some((rule, RuleKind::Sigma(spec))) if !chosen.is_empty() => {
                 relearn::relearn(&group, rule, spec, chosen, None, span.end, 1.0).series
@@ -130,24 +131,25 @@ fn settle(
 
 /// For each local series the remote one that is the same but for external labels, and agrees in most of those; of several the
 /// longest.
-fn choose(history: History, local: &[Labels], external: &Labels) -> History {
+fn choose(history: &History, local: &[Labels], external: &Labels) -> History {
     let extra = |n: &str| n == METRIC_NAME || external.get(n).is_some() || OF_A_SCRAPE.contains(&n);
     let mut wanted: HashMap<Labels, Vec<&Labels>> = HashMap::new();
     for labels in local {
         wanted.entry(labels.without(extra)).or_default().push(labels);
     }
-    let mut best: HashMap<&Labels, ((usize, usize), Vec<(Timestamp, f64)>)> = HashMap::new();
-    for (remote, points) in history {
+    // How well it fits, and which it is.
+    let mut best: HashMap<&Labels, ((usize, usize), usize)> = HashMap::new();
+    for (i, (remote, points)) in history.iter().enumerate() {
         let Some(candidates) = wanted.get(&remote.without(extra)) else { continue };
         for labels in candidates {
-            let Some(agreeing) = agrees(&remote, labels, external) else { continue };
+            let Some(agreeing) = agrees(remote, labels, external) else { continue };
             let rank = (agreeing, points.len());
             if !points.is_empty() && best.get(labels).is_none_or(|b| b.0 < rank) {
-                best.insert(labels, (rank, points.clone()));
+                best.insert(labels, (rank, i));
             }
         }
     }
-    best.into_iter().map(|(labels, (_, points))| (labels.clone(), points)).collect()
+    best.into_iter().map(|(labels, (_, i))| (labels.clone(), history[i].1.clone())).collect()
 }
 
 /// Is `remote` the same series, seen from outside? In how many external labels do they agree?
@@ -180,8 +182,9 @@ mod tests {
     fn a_series_is_found_behind_external_labels() {
         let external = labels("pod=app-2,namespace=prod,cluster=c");
         let points = |n: usize| (0..n as i64).map(|t| (t, 1.0)).collect::<Vec<_>>();
+        type Case<'a> = (&'a str, &'a [(&'a str, usize)], Option<usize>);
         // (local, remote series and lengths, length of the chosen one)
-        let cases: [(&str, &[(&str, usize)], Option<usize>); 10] = [
+        let cases: [Case<'_>; 10] = [
             ("path=/a", &[("__name__=x,path=/a,pod=app-1,namespace=prod,cluster=c", 3)], Some(3)),
             (
                 "path=/a",
@@ -202,8 +205,8 @@ mod tests {
             ("", &[("pod=app-1,namespace=prod", 6)], Some(6)),
         ];
         for (local, remote, expect) in cases {
-            let history = remote.iter().map(|(l, n)| (labels(l), points(*n))).collect();
-            let found = choose(history, &[labels(local)], &external);
+            let history: History = remote.iter().map(|(l, n)| (labels(l), points(*n))).collect();
+            let found = choose(&history, &[labels(local)], &external);
             assert_eq!(found.first().map(|f| f.1.len()), expect, "{local} {remote:?}");
         }
     }

@@ -7,7 +7,7 @@
 use crate::model::Timestamp;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::{Config, Model};
+use super::config::{Config, Model, Spread};
 use super::gaussian::Moments;
 use super::lag::{Bucket, Lag};
 use super::memory::Memory;
@@ -23,13 +23,30 @@ pub struct Plan {
     lag_ms: i64,
     lag_width: i64,
     min_samples: u32,
-    floor: f64,
-    floor_ratio: f64,
+    min_time_ms: i64,
+    pub(super) floor: f64,
+    pub(super) floor_ratio: f64,
+    pub(super) spread: Spread,
+    pub(super) weber: f64,
+    pub(super) remember: f64,
+    pub(super) forget_ms: i64,
+    /// Values that each memory of novelty holds.
+    pub(super) remembered: usize,
     freeze_max_ms: i64,
     counter: bool,
-    judge_tau_ms: Option<f64>,
+    /// What is judged; at least one.
+    pub(super) views: Vec<View>,
     /// Values to remember for bands that ask for novelty beside another model; 0: none does.
     gate_values: usize,
+}
+
+/// One way to look at a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct View {
+    /// Its distance counts this many times.
+    pub weight: f64,
+    /// Of the short mean; none for the sample itself.
+    pub tau_ms: Option<f64>,
 }
 
 impl Plan {
@@ -52,11 +69,25 @@ impl Plan {
             lag_ms: config.lag.ms(),
             lag_width: Lag::width(config.lag.ms()),
             min_samples: config.min_samples.max(2),
+            min_time_ms: config.min_time.ms(),
             floor: config.stddev_floor,
             floor_ratio: config.stddev_floor_ratio,
             freeze_max_ms: config.freeze_max.ms(),
             counter: config.counter,
-            judge_tau_ms: rule.judge.map(|j| j.mean.ms().max(1) as f64 / 2.0),
+            spread: config.spread,
+            weber: config.weber,
+            remember: config.remember,
+            forget_ms: config.forget.ms(),
+            remembered: novelty::capacity(rule.judge.terms.len(), config.lag.is_zero()),
+            views: rule
+                .judge
+                .terms
+                .iter()
+                .map(|term| View {
+                    weight: term.weight,
+                    tau_ms: term.mean.map(|mean| mean.ms().max(1) as f64 / 2.0),
+                })
+                .collect(),
         }
     }
 }
@@ -105,18 +136,23 @@ pub struct Baseline {
     memory: Memory,
     lag: Lag,
     learnt: u64,
+    /// Of the first sample and the last, ms.
+    started: Option<Timestamp>,
     last_t: Option<Timestamp>,
     freeze: Freeze,
     /// Last sample of a raw counter.
     counter: Option<(Timestamp, f64)>,
-    /// The short mean of `judge`.
-    mean: Option<Moments>,
+    /// The short means of `judge`, one a view that has one.
+    means: Box<[Moments]>,
     /// The values remembered for bands that ask for novelty beside another model.
     seen: Option<novelty::Values>,
 }
 
+/// Ways to look at a series at the most (`config` refuses more).
+const MAX_VIEWS: usize = 3;
+
 /// Version of the encoded form; another one is refused, and the baseline starts cold or warm from history.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Baseline {
     /// A baseline that knows nothing yet.
@@ -125,10 +161,11 @@ impl Baseline {
             memory: Memory::new(plan),
             lag: Lag::default(),
             learnt: 0,
+            started: None,
             last_t: None,
             freeze: Freeze::No,
             counter: None,
-            mean: plan.judge_tau_ms.map(|_| Moments::default()),
+            means: plan.views.iter().filter(|v| v.tau_ms.is_some()).map(|_| Moments::default()).collect(),
             seen: (plan.gate_values > 0).then(novelty::Values::default),
         }
     }
@@ -138,19 +175,12 @@ impl Baseline {
     /// baseline goes on from there with what it knows.
     pub fn observe(&mut self, plan: &Plan, t: Timestamp, x: f64) -> Judgement {
         let Some(x) = self.measured(plan, t, x) else {
-            return self.judge(plan, t, f64::NAN);
+            return self.judge(plan, t, &[f64::NAN; MAX_VIEWS]);
         };
         let fresh = self.advance(plan, t);
-        let x = match (&mut self.mean, plan.judge_tau_ms) {
-            (Some(mean), Some(tau)) => {
-                if fresh {
-                    mean.decay(t, tau);
-                    mean.learn(1, x, 0.0);
-                }
-                mean.mean()
-            }
-            _ => x,
-        };
+        let judged = self.seen_as(plan, t, x, fresh);
+        // A model that knows sums waits with the samples and makes the means again; the others learn what is judged.
+        let x = if plan.model == Model::Novelty { x } else { judged[0] };
         if let Freeze::Since(since) = self.freeze
             && t.saturating_sub(since) >= plan.freeze_max_ms
         {
@@ -162,18 +192,34 @@ impl Baseline {
                 self.learn(plan, &bucket);
             }
         }
-        let judgement = self.judge(plan, t, x);
+        let judgement = self.judge(plan, t, &judged);
         if fresh && (learning || plan.remembers_events()) {
             self.lag.push(plan.lag_width, t, x, !learning);
         }
         judgement
     }
 
+    /// What each view sees in the sample.
+    fn seen_as(&mut self, plan: &Plan, t: Timestamp, x: f64, fresh: bool) -> [f64; MAX_VIEWS] {
+        let mut judged = [x; MAX_VIEWS];
+        let mut means = self.means.iter_mut();
+        for (view, judged) in plan.views.iter().zip(&mut judged) {
+            if let Some((tau, mean)) = view.tau_ms.and_then(|tau| Some((tau, means.next()?))) {
+                if fresh {
+                    mean.decay(t, tau);
+                    mean.learn(1, x, 0.0);
+                }
+                *judged = mean.mean();
+            }
+        }
+        judged
+    }
+
     /// Learns what has waited long enough. Values that were part of an event are remembered (so that the same peak is not novel
     /// the next time), and leave centre and spread alone.
     fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
         if let Some(seen) = &mut self.seen {
-            let spread = self.memory.estimate(bucket.t, bucket.mean).map_or(0.0, |e| e.spread);
+            let spread = self.memory.estimate(bucket.t).map_or(0.0, |e| e.spread);
             for x in bucket.picks() {
                 seen.learn(bucket.t, *x, spread, plan.gate_values);
             }
@@ -203,6 +249,7 @@ impl Baseline {
     /// Moves the baseline's time; says whether this sample is new.
     fn advance(&mut self, plan: &Plan, t: Timestamp) -> bool {
         let Some(last) = self.last_t else {
+            self.started = Some(t);
             self.last_t = Some(t);
             return true;
         };
@@ -210,11 +257,12 @@ impl Baseline {
         if step > plan.window_ms {
             // Nothing that is remembered is inside the window any more.
             let (freeze, counter) = (self.freeze, self.counter);
-            *self = Self { freeze, counter, ..Self::new(plan) };
+            *self = Self { freeze, counter, started: Some(t), ..Self::new(plan) };
         } else if step < -plan.lag_ms.max(60_000) {
             self.lag.clear();
             self.memory.shift_time(step);
-            if let Some(mean) = &mut self.mean {
+            self.started = self.started.map(|started| started.saturating_add(step));
+            for mean in &mut self.means {
                 mean.shift_time(step);
             }
             if let Freeze::Since(since) = &mut self.freeze {
@@ -227,26 +275,34 @@ impl Baseline {
         true
     }
 
-    fn judge(&self, plan: &Plan, t: Timestamp, value: f64) -> Judgement {
-        let known = self.memory.estimate(t, value);
-        let center = known.map_or(f64::NAN, |e| e.center);
-        let spread = known.map_or(f64::NAN, |e| e.spread);
-        let stddev = spread.max(plan.floor).max(plan.floor_ratio * center.abs());
-        let zscore = if stddev > 0.0 { (value - center) / stddev } else { f64::NAN };
-        let novelty = match (&self.memory, &self.seen) {
-            (Memory::Novelty(..), _) => Some(zscore.abs()),
-            (_, Some(seen)) => {
+    fn judge(&self, plan: &Plan, t: Timestamp, judged: &[f64]) -> Judgement {
+        let value = judged.first().copied().unwrap_or(f64::NAN);
+        let (center, stddev, zscore, novelty);
+        if let Memory::Novelty(memory) = &self.memory {
+            let known = memory.judge(&plan.views, plan, judged);
+            center = known.map_or(f64::NAN, |k| k.nearest);
+            stddev = known.map_or(f64::NAN, |k| k.scale);
+            zscore = known.map_or(f64::NAN, |k| if value.is_nan() { f64::NAN } else { k.distance });
+            novelty = Some(zscore.abs());
+        } else {
+            let known = self.memory.estimate(t);
+            center = known.map_or(f64::NAN, |e| e.center);
+            let spread = known.map_or(f64::NAN, |e| e.spread);
+            stddev = spread.max(plan.floor).max(plan.floor_ratio * center.abs());
+            zscore = if stddev > 0.0 { (value - center) / stddev } else { f64::NAN };
+            novelty = self.seen.as_ref().and_then(|seen| {
                 let scale = seen.scale(if stddev > 0.0 { stddev } else { 0.0 });
                 seen.nearest(value).map(|p| if scale > 0.0 { (value - p).abs() / scale } else { f64::NAN })
-            }
-            _ => None,
-        };
+            });
+        }
         Judgement {
             value,
             center,
             stddev,
             zscore,
-            ready: self.learnt >= u64::from(plan.min_samples) && zscore.is_finite(),
+            ready: self.learnt >= u64::from(plan.min_samples)
+                && zscore.is_finite()
+                && self.started.is_some_and(|started| t.saturating_sub(started) >= plan.min_time_ms),
             frozen: matches!(self.freeze, Freeze::Since(_)),
             samples: self.learnt,
             novelty: novelty.filter(|s| s.is_finite()),
@@ -255,7 +311,7 @@ impl Baseline {
 
     /// A band fired at `now`: learning stops, and what waits since `since` (when the band was first crossed) is thrown away.
     pub fn freeze(&mut self, plan: &Plan, now: Timestamp, since: Timestamp) {
-        if self.freeze == Freeze::No {
+        if self.freeze == Freeze::No && plan.freeze_max_ms > 0 {
             if plan.remembers_events() {
                 self.lag.mark_since(plan.lag_width, since);
             } else {
@@ -278,11 +334,14 @@ impl Baseline {
     }
 
     /// "This is the new normal": the centre moves to where the series is now, the spread stays, and learning goes on.
-    pub fn rebase(&mut self, level: f64) {
+    pub fn rebase(&mut self, plan: &Plan, level: f64) {
         if level.is_finite() {
             let t = self.last_t.unwrap_or(0);
             self.end_freeze(t, Freeze::No);
-            self.memory.rebase(t, level);
+            self.memory.rebase(plan, t, level);
+            for mean in &mut self.means {
+                mean.rebase(level);
+            }
             if let Some(seen) = &mut self.seen {
                 seen.learn(t, level, 0.0, novelty::CAPACITY_AS_GATE);
             }
@@ -293,6 +352,7 @@ impl Baseline {
     pub(super) fn heap_bytes(&self) -> usize {
         self.memory.heap_bytes()
             + self.lag.heap_bytes()
+            + size_of_val(&*self.means)
             + self.seen.as_ref().map_or(0, novelty::Values::heap_bytes)
     }
 
@@ -300,8 +360,10 @@ impl Baseline {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.u8(VERSION);
+        out.u8(u8::try_from(self.means.len()).unwrap_or(u8::MAX));
         self.memory.encode(&mut out);
         out.i64(i64::try_from(self.learnt).unwrap_or(i64::MAX));
+        out.i64(self.started.unwrap_or(i64::MIN));
         out.i64(self.last_t.unwrap_or(i64::MIN));
         match self.freeze {
             Freeze::No => out.u8(0),
@@ -316,8 +378,7 @@ impl Baseline {
             out.i64(t);
             out.f64(x);
         }
-        out.u8(u8::from(self.mean.is_some()));
-        if let Some(mean) = &self.mean {
+        for mean in &self.means {
             mean.encode(&mut out);
         }
         out.u8(u8::from(self.seen.is_some()));
@@ -338,8 +399,13 @@ impl Baseline {
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
+        let mut fresh = Self::new(plan);
+        if usize::from(from.u8()?) != fresh.means.len() {
+            return Err(DecodeError::OtherModel);
+        }
         let memory = Memory::decode(plan, &mut from)?;
         let learnt = u64::try_from(from.i64()?).map_err(|_| DecodeError::Impossible("count"))?;
+        let started = Some(from.i64()?).filter(|&t| t != i64::MIN);
         let last_t = Some(from.i64()?).filter(|&t| t != i64::MIN);
         let freeze = match from.u8()? {
             0 => Freeze::No,
@@ -348,17 +414,16 @@ impl Baseline {
             _ => return Err(DecodeError::Impossible("freeze")),
         };
         let counter = if from.u8()? == 1 { Some((from.i64()?, from.finite("counter")?)) } else { None };
-        let mean = if from.u8()? == 1 { Some(Moments::decode(&mut from)?) } else { None };
+        for mean in &mut fresh.means {
+            *mean = Moments::decode(&mut from)?;
+        }
         let seen = if from.u8()? == 1 { Some(novelty::Values::decode(&mut from)?) } else { None };
-        if mean.is_some() != plan.judge_tau_ms.is_some()
-            || seen.is_some() != (plan.gate_values > 0)
-            || counter.is_some() && !plan.counter
-        {
+        if seen.is_some() != (plan.gate_values > 0) || counter.is_some() && !plan.counter {
             return Err(DecodeError::OtherModel);
         }
         let lag = Lag::decode(&mut from)?;
         if from.0.is_empty() {
-            Ok(Self { memory, lag, learnt, last_t, freeze, counter, mean, seen })
+            Ok(Self { memory, lag, learnt, started, last_t, freeze, counter, seen, ..fresh })
         } else {
             Err(DecodeError::Impossible("tail"))
         }

@@ -39,9 +39,12 @@ pub struct Config {
     /// Which series about the band are stored and exposed. Default `zscore`.
     #[serde(default)]
     pub record: Record,
-    /// Judge a short mean in place of single samples. Default: single samples.
+    /// What is judged: the sample, a short mean in its place, or (novelty) a sum of both. Default: single samples.
     #[serde(default)]
-    pub judge: Option<Judge>,
+    pub judge: Judge,
+    /// What a page of a series does to its further pages. Default: nothing.
+    #[serde(default)]
+    pub after_page: AfterPage,
 }
 
 /// `baseline:` of a sigma rule.
@@ -63,12 +66,27 @@ pub struct BaselineConfig {
     /// Learnt samples before anything may fire, at least 2. Default 240.
     #[serde(default = "default_min_samples")]
     pub min_samples: u32,
+    /// Time since the first sample before anything may fire. Default 0.
+    #[serde(default)]
+    pub min_time: Duration,
     /// The standard deviation is taken to be at least this, in the unit of the expression. Default 0.
     #[serde(default)]
     pub stddev_floor: f64,
-    /// And at least this share of |centre|. Default 0.01.
+    /// And at least this share of |centre|, for novelty of the largest |value| so far. Default 0.01.
     #[serde(default = "default_floor_ratio")]
     pub stddev_floor_ratio: f64,
+    /// For novelty: what σ is taken from. Default `variance`.
+    #[serde(default)]
+    pub spread: Spread,
+    /// For novelty: so much of the distance from the mean joins σ (Weber's law: 300 is no news after 280, 40 is after 20). Default 0.
+    #[serde(default)]
+    pub weber: f64,
+    /// For novelty: a value farther than this many σ from all that are remembered is remembered of its own. Default 0.1.
+    #[serde(default = "default_remember")]
+    pub remember: f64,
+    /// For novelty: a value that nothing matched for so long is forgotten. Default 30d.
+    #[serde(default = "default_forget")]
+    pub forget: Duration,
     /// Learning stops while an alerting band of this sigma or above fires. Default: the lowest alerting band.
     #[serde(default)]
     pub freeze_at: Option<f64>,
@@ -94,6 +112,17 @@ pub enum Model {
     Seasonal,
     /// Distance from every value seen before.
     Novelty,
+}
+
+/// What novelty takes σ from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// The exponentially weighted variance.
+    #[default]
+    Variance,
+    /// The mean absolute deviation from a running median: a few huge values do not blow it up.
+    Deviation,
 }
 
 /// Which side of the centre counts.
@@ -126,6 +155,17 @@ pub struct Band {
     pub gate: Option<Gate>,
 }
 
+/// Values of the label `severity` that wake a person.
+const PAGING: [&str; 2] = ["page", "critical"];
+
+impl Band {
+    /// Does it wake somebody? An alerting band does, unless its own `severity` says that it is less than a page.
+    pub fn pages(&self) -> bool {
+        self.action == Action::Alert
+            && self.labels.get("severity").is_none_or(|s| PAGING.contains(&s.as_str()))
+    }
+}
+
 /// What a band does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -155,26 +195,107 @@ pub enum Record {
     None,
 }
 
-/// `judge: mean 1h`: what is judged in place of a single sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `judge: mean 1h`, `judge: sample + 0.5 mean 1h`: what is judged, and how much each part counts.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Judge {
-    /// Length of the mean.
-    pub mean: Duration,
+    /// At least one; more than one only for the model novelty.
+    pub terms: Vec<Term>,
+}
+
+/// One part of [`Judge`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// Its distance counts this many times, above 0.
+    pub weight: f64,
+    /// Length of the mean; none for the sample itself.
+    pub mean: Option<Duration>,
+}
+
+/// Parts of a sum at the most: each has a memory of its own, and the state of a series is bounded.
+const MAX_TERMS: usize = 3;
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { terms: vec![Term { weight: 1.0, mean: None }] }
+    }
+}
+
+impl Judge {
+    /// The longest mean.
+    pub fn longest(&self) -> Option<Duration> {
+        self.terms.iter().filter_map(|t| t.mean).max()
+    }
 }
 
 impl FromStr for Judge {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("judge: want \"mean DURATION\", for instance \"mean 1h\", not {text:?}");
-        let duration = text.trim().strip_prefix("mean ").ok_or_else(wrong)?;
-        let mean: Duration = duration.trim().parse().map_err(|_| wrong())?;
-        if mean.is_zero() { Err(wrong()) } else { Ok(Self { mean }) }
+        let wrong =
+            || format!("judge: want \"mean DURATION\" or a sum like \"sample + 0.5 mean 1h\", not {text:?}");
+        let mut terms: Vec<Term> = Vec::new();
+        for part in text.split('+') {
+            let words: Vec<&str> = part.split_whitespace().collect();
+            let (weight, words) = match words.split_first() {
+                Some((first, rest)) if first.starts_with(|c: char| c.is_ascii_digit() || c == '.') => {
+                    (first.parse::<f64>().map_err(|_| wrong())?, rest)
+                }
+                _ => (1.0, words.as_slice()),
+            };
+            let mean = match words {
+                ["sample"] => None,
+                ["mean", length] => {
+                    Some(length.parse::<Duration>().ok().filter(|d| !d.is_zero()).ok_or_else(wrong)?)
+                }
+                _ => return Err(wrong()),
+            };
+            if !(weight.is_finite() && weight > 0.0) || terms.iter().any(|t| t.mean == mean) {
+                return Err(wrong());
+            }
+            terms.push(Term { weight, mean });
+        }
+        if terms.len() > MAX_TERMS {
+            return Err(format!("judge: want at most {MAX_TERMS} parts, not {}", terms.len()));
+        }
+        Ok(Self { terms })
     }
 }
 
 /// Nobody counts more pages than these.
 const MAX_PAGES: u32 = 1000;
+
+/// `after_page:` of a sigma rule: what a page of a series does to further pages of the same series.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AfterPage {
+    /// No further page of the series for so long. Default 0.
+    #[serde(default)]
+    pub quiet: Duration,
+    /// Each page multiplies the paging bands' sigma by this, 1 to 10. Default 1.
+    #[serde(default = "one")]
+    pub widen: f64,
+    /// What was widened halves in this time. Default 5d.
+    #[serde(default = "default_half_life")]
+    pub half_life: Duration,
+    /// Something this many times as far as what was last paged for passes at once, at least 1. Default 2.
+    #[serde(default = "default_worse")]
+    pub worse: f64,
+}
+
+impl Default for AfterPage {
+    fn default() -> Self {
+        Self {
+            quiet: Duration::default(),
+            widen: 1.0,
+            half_life: default_half_life(),
+            worse: default_worse(),
+        }
+    }
+}
+
+fn one() -> f64 {
+    1.0
+}
 
 /// `page_budget: 2 per 30d`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -194,7 +315,11 @@ impl FromStr for PageBudget {
         let (pages, per) = text.split_once(" per ").ok_or_else(wrong)?;
         let pages: u32 = pages.trim().parse().map_err(|_| wrong())?;
         let per: Duration = per.trim().parse().map_err(|_| wrong())?;
-        if !(1..=MAX_PAGES).contains(&pages) || per.ms() < 3_600_000 { Err(wrong()) } else { Ok(Self { pages, per }) }
+        if !(1..=MAX_PAGES).contains(&pages) || per.ms() < 3_600_000 {
+            Err(wrong())
+        } else {
+            Ok(Self { pages, per })
+        }
     }
 }
 
@@ -224,6 +349,18 @@ fn default_min_samples() -> u32 {
 fn default_floor_ratio() -> f64 {
     0.01
 }
+fn default_remember() -> f64 {
+    0.10
+}
+fn default_forget() -> Duration {
+    Duration::from_secs(30 * 86_400)
+}
+fn default_half_life() -> Duration {
+    Duration::from_secs(5 * 86_400)
+}
+fn default_worse() -> f64 {
+    2.0
+}
 fn default_freeze_max() -> Duration {
     Duration::from_secs(6 * 3600)
 }
@@ -236,8 +373,13 @@ impl Default for BaselineConfig {
             lag: default_lag(),
             seasonality: Vec::new(),
             min_samples: default_min_samples(),
+            min_time: Duration::default(),
             stddev_floor: 0.0,
             stddev_floor_ratio: default_floor_ratio(),
+            spread: Spread::default(),
+            weber: 0.0,
+            remember: default_remember(),
+            forget: default_forget(),
             freeze_at: None,
             freeze_max: default_freeze_max(),
             counter: false,
@@ -299,10 +441,37 @@ impl Config {
         not_negative("baseline.freeze_at", b.freeze_at.unwrap_or(0.0));
         not_negative("min_deviation", self.min_deviation);
         not_negative("clear_sigma", self.clear_sigma);
-        if let Some(judge) = self.judge
-            && judge.mean >= b.window
+        not_negative("baseline.weber", b.weber);
+        not_negative("baseline.remember", b.remember);
+        let novelty = b.model == Model::Novelty;
+        let usual = BaselineConfig::default();
+        for (key, differs) in [
+            ("baseline.spread", b.spread != usual.spread),
+            ("baseline.weber", b.weber != usual.weber),
+            ("baseline.remember", b.remember != usual.remember),
+            ("baseline.forget", b.forget != usual.forget),
+        ] {
+            if differs && !novelty {
+                wrong(key, "only the model novelty reads it".to_owned());
+            }
+        }
+        if let Some(mean) = self.judge.longest()
+            && mean >= b.window
         {
-            wrong("judge", format!("a mean of {} is not shorter than the window ({})", judge.mean, b.window));
+            wrong("judge", format!("a mean of {mean} is not shorter than the window ({})", b.window));
+        }
+        if self.judge.terms.len() != 1 && !novelty {
+            wrong("judge", "only the model novelty judges a sum".to_owned());
+        }
+        let after = &self.after_page;
+        if !(1.0..=10.0).contains(&after.widen) {
+            wrong("after_page.widen", format!("{} is not between 1 and 10", after.widen));
+        }
+        if after.half_life.is_zero() {
+            wrong("after_page.half_life", "must be longer than 0".to_owned());
+        }
+        if !(after.worse.is_finite() && after.worse >= 1.0) {
+            wrong("after_page.worse", format!("{} is not a number from 1 upwards", after.worse));
         }
         self.band_errors(&mut errors);
         errors

@@ -28,10 +28,13 @@ pub struct SeriesState {
 pub struct Evaluation {
     pub judgement: Judgement,
     pub bands: BandsChange,
+    /// How near a page this is, from 0 to 1. From 0.5 on exactly when a page of this series goes out at this evaluation, with
+    /// the rule's `for`, quiet time and widening; below, half of the distance as a share of what the lowest paging band asks for.
+    pub score: f64,
 }
 
 /// Version of the encoded form of the bands; the baseline has its own.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl SeriesState {
     /// Bytes in memory, heap included.
@@ -78,19 +81,19 @@ impl Detector {
     ) -> Evaluation {
         let judgement = state.baseline.observe(&self.plan, now, value);
         let (widen, passes) = (widening.factor(now), widening.passes_from());
-        let bands = state.bands.update(&self.bands, now, &judgement, widen, passes);
+        let (bands, score) = state.bands.update(&self.bands, now, &judgement, widen, passes);
         if let Some(since) = bands.freeze {
             state.baseline.freeze(&self.plan, now, since);
         }
         if bands.thaw {
             state.baseline.thaw(now);
         }
-        Evaluation { judgement, bands }
+        Evaluation { judgement, bands, score }
     }
 
     /// Moves bands by a judgement that was made before: what would these bands have done? Nothing is widened.
     pub fn rejudge(&self, bands: &mut Bands, now: Timestamp, judgement: &Judgement) -> BandsChange {
-        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY)
+        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY).0
     }
 
     /// Distance from the centre in σ on the side that counts: 0 on the other side and below `min_deviation`.
@@ -135,7 +138,7 @@ impl Detector {
 
     /// "This is the new normal": the centre moves to `level` at once, bands clear.
     pub fn rebase(&self, state: &mut SeriesState, level: f64) {
-        state.baseline.rebase(level);
+        state.baseline.rebase(&self.plan, level);
         state.bands = Bands::new(&self.bands);
     }
 

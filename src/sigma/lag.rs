@@ -74,8 +74,13 @@ impl Lag {
                 }
             }
             _ => {
-                if self.buckets.capacity() == 0 {
-                    self.buckets.reserve_exact(HELD);
+                if self.buckets.len() == self.buckets.capacity() && self.buckets.len() < HELD {
+                    // Without a lag there is never more than one.
+                    self.buckets.reserve_exact(if self.buckets.is_empty() {
+                        1
+                    } else {
+                        HELD - self.buckets.len()
+                    });
                 } else if self.buckets.len() >= HELD {
                     // Only in an event that lasts: its newest part is enough.
                     self.buckets.remove(0);

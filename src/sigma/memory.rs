@@ -5,7 +5,7 @@ use super::codec::{DecodeError, Reader, Writer};
 use super::config::Model;
 use super::gaussian::{Moments, student_stretch};
 use super::lag::Bucket;
-use super::novelty::{self, Values};
+use super::novelty::Novelty;
 use super::robust::Sketch;
 use super::seasonal::Seasons;
 
@@ -23,8 +23,7 @@ pub(super) enum Memory {
     Robust(Sketch),
     /// With the plain model, which stands in until a season is known.
     Seasonal(Moments, Box<Seasons>),
-    /// With the σ that distances are measured in.
-    Novelty(Moments, Values),
+    Novelty(Novelty),
 }
 
 impl Memory {
@@ -33,7 +32,7 @@ impl Memory {
             Model::Gaussian => Self::Gaussian(Moments::default()),
             Model::Robust => Self::Robust(Sketch::default()),
             Model::Seasonal => Self::Seasonal(Moments::default(), Box::new(Seasons::new(&plan.seasons_ms))),
-            Model::Novelty => Self::Novelty(Moments::default(), Values::default()),
+            Model::Novelty => Self::Novelty(Novelty::new(plan)),
         }
     }
 
@@ -43,15 +42,7 @@ impl Memory {
             m.learn(bucket.n, bucket.mean, bucket.m2);
         };
         match self {
-            Self::Novelty(m, values) => {
-                let sigma = m.stddev();
-                for x in bucket.picks() {
-                    values.learn(bucket.t, *x, sigma, novelty::CAPACITY);
-                }
-                if !bucket.event {
-                    moments(m);
-                }
-            }
+            Self::Novelty(novelty) => novelty.learn(plan, bucket),
             _ if bucket.event => {}
             Self::Gaussian(m) => moments(m),
             Self::Robust(sketch) => {
@@ -69,8 +60,8 @@ impl Memory {
         }
     }
 
-    /// `None` while nothing, or nothing that has a spread, is learnt. Novelty's centre is the remembered value nearest to `value`.
-    pub fn estimate(&self, t: i64, value: f64) -> Option<Estimate> {
+    /// `None` while nothing, or nothing that has a spread, is learnt, and for novelty, which judges by itself.
+    pub fn estimate(&self, t: i64) -> Option<Estimate> {
         let gaussian = |m: &Moments| {
             let n = m.effective();
             (n > 1.0).then(|| Estimate { center: m.mean(), spread: m.stddev() * student_stretch(n) })
@@ -86,10 +77,7 @@ impl Memory {
                 Some((center, spread)) => Some(Estimate { center, spread }),
                 None => gaussian(m),
             },
-            Self::Novelty(m, values) => {
-                let center = values.nearest(if value.is_nan() { m.mean() } else { value })?;
-                Some(Estimate { center, spread: values.scale(m.stddev()) })
-            }
+            Self::Novelty(_) => None,
         }
     }
 
@@ -102,12 +90,12 @@ impl Memory {
                 m.shift_time(by_ms);
                 seasons.shift_time(by_ms);
             }
-            Self::Novelty(m, _) => m.shift_time(by_ms),
+            Self::Novelty(novelty) => novelty.shift_time(by_ms),
         }
     }
 
     /// Moves the centre to `level` and leaves the spread.
-    pub fn rebase(&mut self, t: i64, level: f64) {
+    pub fn rebase(&mut self, plan: &Plan, t: i64, level: f64) {
         match self {
             Self::Gaussian(m) => m.rebase(level),
             Self::Robust(sketch) => sketch.rebase(level),
@@ -115,7 +103,7 @@ impl Memory {
                 m.rebase(level);
                 seasons.rebase(t, level);
             }
-            Self::Novelty(m, values) => values.learn(t, level, m.stddev(), novelty::CAPACITY),
+            Self::Novelty(novelty) => novelty.rebase(plan, t, level),
         }
     }
 
@@ -124,7 +112,7 @@ impl Memory {
             Self::Gaussian(_) => 0,
             Self::Robust(sketch) => sketch.heap_bytes(),
             Self::Seasonal(_, seasons) => size_of::<Seasons>() + seasons.heap_bytes(),
-            Self::Novelty(_, values) => values.heap_bytes(),
+            Self::Novelty(novelty) => novelty.heap_bytes(),
         }
     }
 
@@ -143,10 +131,9 @@ impl Memory {
                 m.encode(out);
                 seasons.encode(out);
             }
-            Self::Novelty(m, values) => {
+            Self::Novelty(novelty) => {
                 out.u8(3);
-                m.encode(out);
-                values.encode(out);
+                novelty.encode(out);
             }
         }
     }
@@ -158,7 +145,7 @@ impl Memory {
             (2, Model::Seasonal) => {
                 Self::Seasonal(Moments::decode(from)?, Box::new(Seasons::decode(&plan.seasons_ms, from)?))
             }
-            (3, Model::Novelty) => Self::Novelty(Moments::decode(from)?, Values::decode(from)?),
+            (3, Model::Novelty) => Self::Novelty(Novelty::decode(plan, from)?),
             _ => return Err(DecodeError::OtherModel),
         })
     }

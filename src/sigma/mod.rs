@@ -4,6 +4,7 @@
 //! [`Detector`] (validated, shared by all series of the rule); each series has a [`SeriesState`]: its
 //! [`Baseline`] and its [`Bands`]. The formulas, their sources and what each is blind to: `docs/sigma.md`.
 
+mod after_page;
 mod bands;
 mod baseline;
 mod calibration;
@@ -15,7 +16,6 @@ mod lag;
 mod memory;
 mod novelty;
 mod robust;
-mod scorer;
 mod seasonal;
 mod widening;
 
@@ -24,11 +24,11 @@ pub use baseline::{Baseline, Judgement, Plan};
 pub use calibration::{coin_p_value, false_events_per_day, once_in_days, tail_probability};
 pub use codec::DecodeError;
 pub use config::{
-    Action, Band, BaselineConfig, Config, ConfigError, Direction, Gate, Judge, Model, PageBudget, Record,
+    Action, AfterPage, Band, BaselineConfig, Config, ConfigError, Direction, Gate, Judge, Model, PageBudget,
+    Record, Spread, Term,
 };
 /// From this novelty score on a value is unlike everything remembered.
 pub const NOVEL: f64 = 0.16;
 
 pub use detector::{Detector, Evaluation, SeriesState};
-pub use scorer::{Scorer, Setting};
 pub use widening::Widening;

@@ -1,13 +1,26 @@
 //! How far is a value from every value seen before?
+//!
+//! s = min |x - p| / scale, p the remembered values, scale = max(σ, a share of the largest |x|) + Weber's share of |x - mean|; σ is taken
+//! before the sample is learnt. A rule may look at a series in several ways (its samples, their short means); each has a memory.
 
+use super::baseline::{Plan, View};
 use super::codec::{DecodeError, Reader, Writer};
+use super::config::Spread;
+use super::gaussian::Moments;
+use super::lag::Bucket;
 
-/// Remembered values at the most.
+/// Remembered values at the most, of all memories of a series together.
 pub(super) const CAPACITY: usize = 128;
+/// Values of each memory, when there are so many: with several, what waits in the lag takes room.
+pub(super) fn capacity(memories: usize, no_lag: bool) -> usize {
+    let more = memories.saturating_sub(1);
+    (CAPACITY - if no_lag { 0 } else { (40 * more).min(CAPACITY / 2) }) / memories.max(1)
+}
+
 /// Beside the moments of the gaussian model there is room for these.
 pub(super) const CAPACITY_AS_GATE_OF_GAUSSIAN: usize = 96;
 /// With a model that fills the state itself there is room for fewer.
-pub(super) const CAPACITY_AS_GATE: usize = 20;
+pub(super) const CAPACITY_AS_GATE: usize = 16;
 /// A value farther than this many σ from all is worth remembering of its own.
 const REMEMBER: f64 = 0.10;
 /// The scale is at least this share of the largest |x| seen.
@@ -20,6 +33,257 @@ const SECOND_MS: i64 = 1_000;
 /// Seconds since the epoch, as far as 32 bits go (2106).
 fn seconds(t_ms: i64) -> u32 {
     u32::try_from(t_ms.div_euclid(SECOND_MS).max(0)).unwrap_or(u32::MAX)
+}
+
+/// For normal noise σ is 1.25 times the mean absolute deviation (√(π/2)).
+const DEVIATION_TO_SIGMA: f64 = 1.25;
+/// How long the running median takes to follow at the most, ms.
+const MIDDLE_MS: f64 = 42.0 * 3_600_000.0;
+/// A sample after a gap does not stand for the whole gap, ms.
+const LONGEST_STEP_MS: f64 = 3_600_000.0;
+
+/// Running median (stochastic approximation: a small step towards every sample) and mean absolute deviation from it: a spread that a few
+/// huge values do not blow up.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Middle {
+    center: f64,
+    deviation: f64,
+    seen_ms: f64,
+    last: Option<i64>,
+}
+
+impl Middle {
+    fn learn(&mut self, t: i64, values: &[f64], window_ms: f64) {
+        let step = self.last.map_or(0.0, |last| t.saturating_sub(last) as f64).clamp(0.0, LONGEST_STEP_MS);
+        self.last = Some(t);
+        self.seen_ms += step;
+        if self.seen_ms == 0.0 {
+            self.center = values.first().copied().unwrap_or(0.0);
+        }
+        let share = if self.seen_ms > 0.0 { step / self.seen_ms } else { 1.0 };
+        let n = values.len().max(1) as f64;
+        let (mut away, mut side) = (0.0, 0.0);
+        for x in values {
+            away += (x - self.center).abs() / n;
+            side += if *x > self.center {
+                1.0 / n
+            } else if *x < self.center {
+                -1.0 / n
+            } else {
+                0.0
+            };
+        }
+        self.deviation += (away - self.deviation) * share.max(step / window_ms).min(1.0);
+        self.center += side * self.deviation * 0.5 * share.max(step / MIDDLE_MS);
+        if !(self.center.is_finite() && self.deviation.is_finite()) {
+            *self = Self { last: self.last, ..Self::default() };
+        }
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        for v in [self.center, self.deviation, self.seen_ms] {
+            out.f64(v);
+        }
+        out.i64(self.last.unwrap_or(i64::MIN));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (center, deviation, seen_ms) =
+            (from.finite("middle")?, from.finite("deviation")?, from.finite("time")?);
+        if deviation < 0.0 || seen_ms < 0.0 {
+            return Err(DecodeError::Impossible("deviation"));
+        }
+        Ok(Self { center, deviation, seen_ms, last: Some(from.i64()?).filter(|&t| t != i64::MIN) })
+    }
+}
+
+/// Middle and spread, as the rule asks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Scale {
+    Variance(Moments),
+    Deviation(Middle),
+}
+
+impl Scale {
+    fn new(plan: &Plan) -> Self {
+        match plan.spread {
+            Spread::Variance => Self::Variance(Moments::default()),
+            Spread::Deviation => Self::Deviation(Middle::default()),
+        }
+    }
+
+    fn center(&self) -> f64 {
+        match self {
+            Self::Variance(moments) => moments.mean(),
+            Self::Deviation(middle) => middle.center,
+        }
+    }
+
+    fn sigma(&self) -> f64 {
+        match self {
+            Self::Variance(moments) => moments.stddev(),
+            Self::Deviation(middle) => DEVIATION_TO_SIGMA * middle.deviation,
+        }
+    }
+}
+
+/// One way to look at a series, and what was seen.
+#[derive(Debug, Clone, PartialEq)]
+struct Memory {
+    values: Values,
+    scale: Scale,
+}
+
+impl Memory {
+    /// What distances are measured in at `x`; `None` when all was 0 so far.
+    fn scale(&self, plan: &Plan, x: f64) -> Option<f64> {
+        let base = self.scale.sigma().max(plan.floor_ratio * self.values.largest).max(plan.floor);
+        (base > 0.0).then(|| base + plan.weber * (x - self.scale.center()).abs())
+    }
+
+    fn learn(&mut self, plan: &Plan, t: i64, x: f64, capacity: usize) {
+        self.values.enlarge(x);
+        let radius = plan.remember * self.scale(plan, x).unwrap_or(0.0);
+        self.values.learn_within(t, x, radius, capacity, plan.forget_ms);
+    }
+}
+
+/// What the model says of a value: of the first way to look, the nearest remembered value and the scale; of all ways together, the
+/// distance, signed as the value lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Strangeness {
+    pub nearest: f64,
+    pub scale: f64,
+    pub distance: f64,
+}
+
+/// The memories of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Novelty {
+    memories: Box<[Memory]>,
+    /// The short means of what was learnt, one for each way that has one; they lie behind what is judged by the lag.
+    means: Box<[Moments]>,
+}
+
+impl Novelty {
+    pub fn new(plan: &Plan) -> Self {
+        let memory = || Memory { values: Values::default(), scale: Scale::new(plan) };
+        let means = plan.views.iter().filter(|v| v.tau_ms.is_some()).map(|_| Moments::default());
+        Self { memories: plan.views.iter().map(|_| memory()).collect(), means: means.collect() }
+    }
+
+    /// Values of an event are remembered (so that the same is not novel the next time), and leave the spread alone.
+    pub fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
+        let mut means = self.means.iter_mut();
+        for (view, memory) in plan.views.iter().zip(&mut self.memories) {
+            let mean = view.tau_ms.and_then(|tau| {
+                let mean = means.next()?;
+                mean.decay(bucket.t, tau);
+                mean.learn(bucket.n, bucket.mean, 0.0);
+                Some(mean.mean())
+            });
+            let one = mean.map(|mean| [mean]);
+            let values = one.as_ref().map_or(bucket.picks(), |one| one);
+            for x in values {
+                memory.learn(plan, bucket.t, *x, plan.remembered);
+            }
+            match &mut memory.scale {
+                _ if bucket.event => {}
+                Scale::Variance(moments) => {
+                    moments.decay(bucket.t, plan.tau_ms);
+                    let m2 = if mean.is_some() { 0.0 } else { bucket.m2 };
+                    moments.learn(bucket.n, mean.unwrap_or(bucket.mean), m2);
+                }
+                Scale::Deviation(middle) => middle.learn(bucket.t, values, plan.window_ms as f64),
+            }
+        }
+    }
+
+    /// `judged`: what each way sees now. `None` while nothing, or nothing that has a scale, is learnt.
+    pub fn judge(&self, views: &[View], plan: &Plan, judged: &[f64]) -> Option<Strangeness> {
+        let mut first = None;
+        let (mut size, mut signed) = (0.0, 0.0);
+        for ((view, memory), x) in views.iter().zip(&self.memories).zip(judged) {
+            // No number: what is normal is still known.
+            let x = if x.is_nan() { memory.scale.center() } else { *x };
+            let nearest = memory.values.nearest(x)?;
+            let Some(scale) = memory.scale(plan, x) else { continue };
+            let distance = view.weight * (x - nearest) / scale;
+            size += distance.abs();
+            signed += distance;
+            first.get_or_insert((nearest, scale));
+        }
+        first.map(|(nearest, scale)| Strangeness { nearest, scale, distance: size.copysign(signed) })
+    }
+
+    /// Lets time pass (or go back) without ageing anything.
+    pub fn shift_time(&mut self, by_ms: i64) {
+        for memory in &mut self.memories {
+            match &mut memory.scale {
+                Scale::Variance(moments) => moments.shift_time(by_ms),
+                Scale::Deviation(middle) => middle.last = middle.last.map(|t| t.saturating_add(by_ms)),
+            }
+        }
+        for mean in &mut self.means {
+            mean.shift_time(by_ms);
+        }
+    }
+
+    /// `level` was always there.
+    pub fn rebase(&mut self, plan: &Plan, t: i64, level: f64) {
+        for memory in &mut self.memories {
+            memory.learn(plan, t, level, plan.remembered);
+        }
+        for mean in &mut self.means {
+            mean.rebase(level);
+        }
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.memories)
+            + size_of_val(&*self.means)
+            + self.memories.iter().map(|m| m.values.heap_bytes()).sum::<usize>()
+    }
+
+    pub fn encode(&self, out: &mut Writer) {
+        out.u8(u8::try_from(self.memories.len()).unwrap_or(u8::MAX));
+        for memory in &self.memories {
+            memory.values.encode(out);
+            match &memory.scale {
+                Scale::Variance(moments) => {
+                    out.u8(0);
+                    moments.encode(out);
+                }
+                Scale::Deviation(middle) => {
+                    out.u8(1);
+                    middle.encode(out);
+                }
+            }
+        }
+        for mean in &self.means {
+            mean.encode(out);
+        }
+    }
+
+    /// For the same plan.
+    pub fn decode(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut novelty = Self::new(plan);
+        if usize::from(from.u8()?) != novelty.memories.len() {
+            return Err(DecodeError::OtherModel);
+        }
+        for memory in &mut novelty.memories {
+            memory.values = Values::decode(from)?;
+            match (from.u8()?, &mut memory.scale) {
+                (0, Scale::Variance(moments)) => *moments = Moments::decode(from)?,
+                (1, Scale::Deviation(middle)) => *middle = Middle::decode(from)?,
+                _ => return Err(DecodeError::OtherModel),
+            }
+        }
+        for mean in &mut novelty.means {
+            *mean = Moments::decode(from)?;
+        }
+        Ok(novelty)
+    }
 }
 
 /// A sorted memory of values, each with the second of its last match.
@@ -50,11 +314,6 @@ impl Values {
             (None, Some(_)) => Some(at),
             (None, None) => None,
         }
-    }
-
-    /// The largest |x| learnt.
-    pub fn largest(&self) -> f64 {
-        self.largest
     }
 
     /// Counts `x` for the largest |x|.

@@ -30,7 +30,8 @@ const OPEN_MAX: usize = 128;
 /// A directory in use.
 pub(super) struct Disk {
     pub dir: PathBuf,
-    _lock: File,
+    /// `None`: it is only read.
+    _lock: Option<File>,
     /// Held while a batch is written *and* applied: records in finished segments are applied.
     pub logs: Mutex<Logs>,
     /// Series that are not in the log yet.
@@ -89,7 +90,7 @@ pub(super) fn prepare(dir: &Path) -> Result<File, StorageError> {
 impl Disk {
     pub fn new(
         dir: &Path,
-        lock: File,
+        lock: Option<File>,
         logs: Logs,
         blocks: Vec<Arc<Block>>,
         metrics: &StorageMetrics,

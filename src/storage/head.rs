@@ -1,6 +1,7 @@
 //! The storage's inside and its contract: series, batches, selections, announcements.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::broadcast;
@@ -12,7 +13,7 @@ use super::column::Columns;
 use super::disk::Disk;
 use super::index::Index;
 use super::last_times::LastTimes;
-use super::recover::recover;
+use super::recover::{look, recover};
 use super::series::{Row, Series};
 use super::table::Table;
 use super::{Appender, SeriesHandle, StorageError, StorageMetrics, StorageOptions};
@@ -112,6 +113,24 @@ impl Storage {
         Ok(Self::new(options, Some(clock), head, last_times, disk))
     }
 
+    /// Opens a directory to look at what is in it now, also while another process uses it. Nothing there is changed; nothing may
+    /// be appended.
+    ///
+    /// # Errors
+    /// The directory is none of a storage, or cannot be read.
+    pub fn open_read_only(path: &Path) -> Result<Self, StorageError> {
+        let options = StorageOptions {
+            path: Some(path.to_owned()),
+            retention_time: i64::MAX,
+            memory_window: i64::MAX,
+            memory_limit: usize::MAX,
+            ..StorageOptions::default()
+        };
+        let mut head = Head::default();
+        let disk = look(path, &mut head, &options.metrics)?;
+        Ok(Self::new(options, None, head, LastTimes::default(), Some(disk)))
+    }
+
     fn new(
         options: StorageOptions,
         clock: Option<Arc<dyn Clock>>,
@@ -149,6 +168,20 @@ impl Storage {
             .filter(|(_, s)| s.overlaps(min_t, max_t))
             .map(|(id, s)| SeriesHandle { id: SeriesId(id), labels: s.labels.clone(), storage: self.clone() })
             .collect()
+    }
+
+    /// The oldest and the newest time that may have a sample; `None` when there is none.
+    pub fn extent(&self) -> Option<(Timestamp, Timestamp)> {
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        for block in self.0.disk.iter().flat_map(Disk::blocks) {
+            (first, last) = (first.min(block.min_t), last.max(block.max_t));
+        }
+        let head = self.0.read();
+        for (_, series) in head.table.iter() {
+            first = first.min(series.memory_start(&head.columns).unwrap_or(i64::MAX));
+            last = last.max(series.last.t);
+        }
+        (first <= last).then_some((first, last))
     }
 
     /// The sources whose series pass the matchers.

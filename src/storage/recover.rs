@@ -59,9 +59,37 @@ pub(super) fn recover(
     let mut logs = Logs { wal: Wal::new(&wal_dir, segments, seq), series };
     let rolled = logs.wal.roll().map(drop);
     let path = logs.wal.path();
-    let disk = Disk::new(dir, lock, logs, blocks, metrics);
+    let disk = Disk::new(dir, Some(lock), logs, blocks, metrics);
     disk.wrote(Written::Log, &path, rolled);
     Ok(disk)
+}
+
+/// Reads what is in the directory into an empty head and changes nothing there. Another process may be using it: the logs are
+/// read before the list of blocks, so that samples that it seals meanwhile are seen at least once.
+pub(super) fn look(dir: &Path, head: &mut Head, metrics: &StorageMetrics) -> Result<Disk, StorageError> {
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StorageError::Io { path, source }
+    };
+    let (blocks_dir, wal_dir) = (dir.join("blocks"), dir.join("wal"));
+    let series_path = dir.join("series.log");
+    // Any series may have samples in a block that is not there yet.
+    let series = read_series(&series_path, head, i64::MAX, metrics).map_err(error(&series_path))?;
+    let (mut next_id, mut batch) = (0, Batch::default());
+    for (_, path) in wal::list(&wal_dir).map_err(error(&wal_dir))? {
+        replay(&path, head, &mut batch, &mut next_id, metrics);
+    }
+    let mut blocks = Vec::new();
+    for entry in fs::read_dir(&blocks_dir).map_err(error(&blocks_dir))? {
+        let path = entry.map_err(error(&blocks_dir))?.path();
+        // One that retention deletes just now is one that is not there.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        blocks.extend(Block::from_path(&path, metadata.len()).map(Arc::new));
+    }
+    blocks.sort_by_key(|b| b.seq);
+    head.forget_sources();
+    let logs = Logs { wal: Wal::new(&wal_dir, Vec::new(), 0), series };
+    Ok(Disk::new(dir, None, logs, blocks, metrics))
 }
 
 fn list_blocks(dir: &Path) -> io::Result<Vec<Arc<Block>>> {

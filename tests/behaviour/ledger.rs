@@ -62,6 +62,73 @@ fn a_full_or_broken_disk_is_an_error_and_heals() {
     assert_eq!(keys(&ledger), [1, 3]);
 }
 
+#[test]
+fn a_damaged_file_is_put_aside_and_a_new_one_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    std::fs::write(&path, "this is no database, whatever its name says").unwrap();
+    assert!(matches!(Ledger::open(&path), Err(LedgerError::Damaged(_))), "a tool only says so");
+    let ledger = Ledger::broken(&path);
+    put(&ledger, 1, 1).unwrap();
+    assert_eq!(keys(&ledger), [1]);
+    let aside: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|f| f.unwrap())
+        .filter(|f| f.file_name().to_string_lossy().starts_with("ledger.redb.damaged-"))
+        .collect();
+    assert_eq!(aside.len(), 1);
+    assert!(std::fs::read_to_string(aside[0].path()).unwrap().starts_with("this is no database"));
+    // One that opens, but whose records cannot be read.
+    ledger.begin_afresh("a test").unwrap();
+    assert!(keys(&ledger).is_empty());
+}
+
+/// Whatever happened to the file, a daemon that starts has a ledger that takes what is written.
+#[test]
+fn no_damage_keeps_a_ledger_from_working() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let ledger = Ledger::open(&path).unwrap();
+    for key in 0..30 {
+        ledger.write(|tx| tx.put(T, &[key], &vec![key; 2000])).unwrap();
+    }
+    drop(ledger);
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged: Vec<Vec<u8>> = [0, 1, 100, 320, 511, 4095, 4096, 5000, whole.len() / 2, whole.len() - 1]
+        .iter()
+        .map(|n| whole[..*n].to_vec())
+        .collect();
+    for at in [0, 9, 12, 16, 20, 24, 32, 64, 65, 70, 100, 128, 192, 200, 256, 300] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        damaged.push(bytes);
+    }
+    for (i, bytes) in damaged.iter().enumerate() {
+        std::fs::write(&path, bytes).unwrap();
+        let ledger = Ledger::open(&path).unwrap_or_else(|_| Ledger::broken(&path));
+        let mut taken = put(&ledger, 200, 1);
+        if taken.is_err() {
+            taken = ledger.begin_afresh("a test").and_then(|()| put(&ledger, 200, 1));
+        }
+        assert!(taken.is_ok(), "{i}: {taken:?}");
+    }
+}
+
+#[test]
+fn compaction_and_checks_keep_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(&dir.path().join("ledger.redb")).unwrap();
+    for key in 0..20 {
+        ledger.write(|tx| tx.put(T, &[key], &vec![key; 200_000])).unwrap();
+    }
+    ledger.write(|tx| (1..20).try_for_each(|key| tx.delete(T, &[key]))).unwrap();
+    let before = ledger.size();
+    ledger.compact().unwrap();
+    assert!(ledger.size() < before / 2, "{before} -> {}", ledger.size());
+    assert!(ledger.check_integrity().unwrap());
+    assert_eq!(keys(&ledger), [0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod alerting;
 mod exposition;
 mod host;
 mod ledger;
@@ -14,6 +15,7 @@ mod net;
 mod paging;
 mod promql;
 mod remote;
+mod replay;
 mod rules;
 mod scrape;
 mod shipped;

@@ -127,6 +127,13 @@ fn refuses_what_cannot_work_and_names_the_key() {
         ("min_deviation: -1\nbands: [{sigma: 3}]", "min_deviation"),
         ("clear_sigma: -1\nbands: [{sigma: 3}]", "clear_sigma"),
         ("judge: mean 6h\nbands: [{sigma: 3}]", "judge"),
+        ("judge: sample + mean 1h\nbands: [{sigma: 3}]", "judge"),
+        ("baseline: {weber: 0.1}\nbands: [{sigma: 3}]", "baseline.weber"),
+        ("baseline: {model: novelty, remember: -1}\nbands: [{sigma: 3}]", "baseline.remember"),
+        ("baseline: {spread: deviation}\nbands: [{sigma: 3}]", "baseline.spread"),
+        ("after_page: {widen: 0.5}\nbands: [{sigma: 3}]", "after_page.widen"),
+        ("after_page: {half_life: 0s}\nbands: [{sigma: 3}]", "after_page.half_life"),
+        ("after_page: {worse: 0}\nbands: [{sigma: 3}]", "after_page.worse"),
     ];
     for (text, key) in cases {
         let errors = config(text).errors();
@@ -136,6 +143,9 @@ fn refuses_what_cannot_work_and_names_the_key() {
         "bands: [{sigma: 3}]\nband: 1",
         "bands: [{sigma: 3, fro: 5m}]",
         "bands: [{sigma: 3}]\njudge: max 1h",
+        "bands: [{sigma: 3}]\njudge: sample + sample",
+        "bands: [{sigma: 3}]\njudge: 0 sample",
+        "bands: [{sigma: 3}]\njudge: sample + mean 1h + mean 2h + mean 3h",
         "bands: [{sigma: 3}]\npage_budget: 0 per 30d",
         "bands: [{sigma: 3}]\npage_budget: often",
         "{}",
@@ -620,10 +630,13 @@ fn history_warms_up_and_incidents_stay_out_of_it() {
     assert!((center(80.0, false) - 10.0).abs() < 0.15 && (center(80.0, true) - 10.0).abs() < 0.15);
 }
 
-const RULES: [&str; 8] = [
+const RULES: [&str; 11] = [
     "bands: [{sigma: 3}]",
     "baseline: {model: robust}\nbands: [{sigma: 3}]",
     "baseline: {model: novelty}\nbands: [{sigma: 3}]",
+    "judge: sample + 0.3 mean 10m\nbaseline: {model: novelty, weber: 0.1}\nbands: [{sigma: 1}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
+    "judge: sample + 0.3 mean 10m + mean 1h\nbaseline: {model: novelty, spread: deviation}\nbands: [{sigma: 3}]",
+    "judge: sample + mean 10m\nbaseline: {model: novelty, lag: 0s, freeze_max: 0s}\nafter_page: {quiet: 1h, widen: 2}\nbands: [{sigma: 3}]",
     "baseline: {model: seasonal, window: 14d}\nbands: [{sigma: 3}]",
     "judge: mean 10m\nbaseline: {counter: true}\nbands: [{sigma: 1, gate: novelty}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
     "judge: mean 10m\nbaseline: {model: robust}\nbands: [{sigma: 1, gate: novelty}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
@@ -726,4 +739,69 @@ fn pages_widen_the_bands_but_never_hide_what_is_worse() {
     for cut in 0..bytes.len() {
         assert!(Widening::decode(&bytes[..cut]).is_err());
     }
+}
+
+#[test]
+fn a_score_of_half_and_more_is_a_page_and_nothing_else_is() {
+    for rule in RULES {
+        let mut feed = Feed::new(rule);
+        let mut noise = Noise(31);
+        let (mut pages, mut total) = (0, 0.0);
+        for i in 0..12_000u32 {
+            total += noise.normal().exp();
+            let wild = if i % 1500 > 1480 { 1e6 * f64::from(i) } else { 0.0 };
+            let e = feed.put(if rule.contains("counter") { total + wild } else { noise.normal() + wild });
+            assert!((0.0..=1.0).contains(&e.score), "{rule}: {e:?}");
+            assert_eq!(e.score >= 0.5, e.bands.paged, "{rule}: {e:?}");
+            pages += u32::from(e.bands.paged);
+        }
+        assert!(pages > 0, "{rule}");
+    }
+    // A ticket is no page, and neither is what is only drawn.
+    let mut feed =
+        Feed::new("bands: [{sigma: 2, action: record}, {sigma: 3, labels: {severity: ticket}}, {sigma: 9}]");
+    feed.run(3 * HOUR, |t| (t % 7) as f64);
+    let e = feed.put(20.0);
+    assert!(e.bands.paged && e.bands.top == Some(1) && e.score < 0.5, "{e:?}");
+    assert!(feed.put(100.0).score >= 0.5);
+}
+
+#[test]
+fn after_a_page_a_series_is_quiet_and_wider_but_never_deaf() {
+    let rule = "baseline: {stddev_floor: 1, freeze_max: 0s}\nbands: [{sigma: 3}]\nclear_sigma: 0\n\
+                after_page: {quiet: 6h, widen: 1.5, half_life: 1d, worse: 2}";
+    let mut feed = Feed::new(rule);
+    feed.step = MINUTE;
+    feed.run(6 * HOUR, |_| 0.0);
+    let page = |feed: &mut Feed, z: f64| {
+        let paged = feed.put(z).bands.paged;
+        feed.run(2 * MINUTE, |_| 0.0);
+        paged
+    };
+    assert!(page(&mut feed, 3.1));
+    assert!(!page(&mut feed, 6.1), "quiet");
+    assert!(page(&mut feed, 6.3), "twice as far as the page before");
+    assert!(!page(&mut feed, 6.4), "and quiet again");
+    feed.run(6 * HOUR, |_| 0.0);
+    // Six hours later the band is 3 · (1 + 0.5 · 2^(-1/4)) = 4.26σ.
+    assert!(!page(&mut feed, 4.1));
+    assert!(page(&mut feed, 4.5));
+    feed.run(12 * DAY, |_| 0.0);
+    assert!(page(&mut feed, 3.1), "it relaxes");
+}
+
+#[test]
+fn novelty_knows_how_loud_it_is_already() {
+    // 300 is no news after 280; 40 is, after 20. Weber's term makes it so whatever σ is.
+    let z = |weber: f64, base: f64, x: f64| {
+        let mut feed = Feed::new(&format!(
+            "baseline: {{model: novelty, lag: 0s, window: 30d, weber: {weber}, stddev_floor_ratio: 0}}\ndirection: both\nbands: [{{sigma: 99}}]"
+        ));
+        feed.step = MINUTE;
+        let mut noise = Noise(32);
+        feed.run(DAY, |t| if t % HOUR == 0 { base } else { 10.0 + noise.normal() });
+        feed.put(x).judgement.zscore
+    };
+    assert!(z(0.0, 280.0, 300.0) > 0.3);
+    assert!(z(0.5, 280.0, 300.0) < 0.15 && z(0.5, 20.0, 40.0) > 0.5);
 }

@@ -207,6 +207,7 @@ def a_page_by_mail_is_acknowledged_from_the_mail(stage):
     world.depth = 0
     over = wait("the end by mail", lambda: len(world.mailbox.mails) > 1 and world.mailbox.mails[1], 15)
     expect(over["Subject"].startswith("[RESOLVED]"), over["Subject"])
+    expect("Was it worth it? http" in over.get_body(("plain",)).get_content(), "the mail asks whether it was worth it")
     expect(over["References"] == mail["References"] and over["Message-ID"] != mail["Message-ID"], "one thread")
     wait("PagerDuty hears of the end", lambda: world.actions() == ["trigger", "acknowledge", "resolve"], 10)
     expect(len({e["dedup_key"] for e in world.events}) == 1, "one key")
@@ -305,7 +306,7 @@ def no_secret_is_shown_anywhere(stage):
         for secret in SECRETS:
             expect(secret not in text, f"{secret} in {where}: …{text[max(0, text.find(secret) - 200):][:400]}")
         # Links to acknowledge are as good as a secret.
-        expect("/ack/AQ" not in text, f"a link in {where}")
+        expect("/ack/AQ" not in text and "/judge/AQ" not in text, f"a link in {where}")
 
 
 TESTS = [

@@ -6,6 +6,8 @@
 import argparse
 import itertools
 import json
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +95,30 @@ scrape_configs:
     expect(len(up) == 2 and all(r["value"][1] == "1" for r in up), str(up))
     expect("out of order" not in stage.log("prometheus").lower(), "Prometheus complains of order")
     expect("duplicate" not in stage.log("prometheus").lower(), "Prometheus complains of duplicates")
+
+
+def a_new_pod_learns_from_prometheus(stage):
+    """rules.warm_start: what the pod before it recorded is in the central Prometheus, under another pod label."""
+    target = app(stage)
+    rules = BANDS.replace("window: 1m, lag: 2s, min_samples: 3", "window: 5m, lag: 2s, min_samples: 12")
+    for pod in ("pod-a", "pod-b"):
+        stage.file(f"{pod}/bands.yml", rules)
+    old = stage.sideband(sideband_config(target.address, "pod-a"), name="pod-a")
+    prometheus = run_prometheus(stage, f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: sideband
+    honor_labels: true
+    static_configs: [{{targets: ["{old.removeprefix("http://")}"]}}]
+""")
+    wait("Prometheus has a history", lambda: float(next(iter(query(prometheus, "count_over_time(app_queue_depth[5m])")), {"value": [0, 0]})["value"][1]) > 18, 40)
+    extra = f'rules: {{warm_start: {{url: "{prometheus}"}}}}'
+    new = stage.sideband(sideband_config(target.address, "pod-b", extra), name="pod-b")
+    began = time.time()
+    ready = lambda: (r := query(new, "sideband_sigma_ready")) and r[0]["value"][1] == "1"
+    wait("the new pod is warm", ready, 11)
+    expect("baselines_warmed_total 1" in http(new + "/metrics"), "it was Prometheus that told")
+    print(f"      warm {time.time() - began:.1f} s after the start, {query(new, 'sideband_sigma_center')[0]['value'][1]} is normal")
 
 
 def promtool_accepts_the_self_metrics(stage):
@@ -427,7 +453,93 @@ def node_exporter_agrees_on_the_host(stage):
     expect(len(core) > 50 and not wrong, f"{len(core)} families, differing (theirs, ours): {wrong}")
 
 
-TESTS = [prometheus_scrapes_two_sidebands, promtool_accepts_the_self_metrics, promtool_queries_sideband,
+# Windows end between samples: of one exactly at the old end, Prometheus before 3.0 says that it is in, and Prometheus 3 (and sideband)
+# that it is not.
+EXPORTED = """
+groups:
+  - name: depth
+    interval: 1m
+    rules:
+      - {record: "depth:mean", expr: "avg_over_time(depth[90s])"}
+      - sigma: Depth
+        expr: depth:mean
+        direction: both
+        min_deviation: 1
+        keep_firing_for: 3m
+        baseline: {model: gaussian, window: 3h59m30s, lag: 10m, min_samples: 60, stddev_floor: 0.2}
+        bands:
+          - {sigma: 2, for: 10m, labels: {severity: ticket}}
+          - {sigma: 4, for: 5m, labels: {severity: page}}
+        annotations: {summary: "{{ $value }} on {{ $labels.instance }}, band {{ $band }}"}
+      - sigma: DepthRobust
+        expr: depth
+        direction: above
+        baseline: {model: robust, window: 3h59m30s, lag: 10m, min_samples: 60}
+        bands: [{sigma: 5, for: 2m, labels: {severity: page}}]
+      - sigma: DepthNovel
+        expr: depth
+        baseline: {model: novelty, window: 30d}
+        bands: [{sigma: 3, labels: {severity: page}}]
+"""
+MINUTES = 1300
+# Instance, first and last minute, how far. The last one of a comes while the one before is still in the window.
+EVENTS = [("a", 420, 450, 8), ("a", 760, 775, -8), ("a", 850, 862, 6), ("b", 500, 530, 9), ("b", 820, 820, 20), ("b", 1100, 1112, 9)]
+ALONE = {"a": (420, 760), "b": (500, 820, 1100)}
+
+
+def firing(command, rules, stage):
+    """When which alert fires, by a program that runs promtool's unit tests: nothing is expected, so everything is told."""
+    noise = random.Random(7)
+    series = []
+    for instance in "ab":
+        values = [20 + noise.gauss(0, 1) + sum(by for i, first, last, by in EVENTS if i == instance and first <= minute <= last)
+                  for minute in range(MINUTES)]
+        series.append({"series": f'depth{{instance="{instance}"}}', "values": " ".join(f"{v:.4f}" for v in values)})
+    checks = [{"expr": 'ALERTS{alertstate="firing"}', "eval_time": f"{minute}m"} for minute in range(MINUTES)]
+    test = {"rule_files": [str(rules)], "evaluation_interval": "1m",
+            "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": checks}]}
+    path = stage.file("exported_test.yml", json.dumps(test))
+    result = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=120)
+    told, at = set(), None
+    for line in (result.stdout + result.stderr).splitlines():
+        if found := re.search(r"time: ((?:\d+[dhms]+)+)", line):
+            units = {"d": 1440, "h": 60, "m": 1, "s": 0}
+            at = sum(int(n) * units[u] for n, u in re.findall(r"(\d+)([dhms])", found[1]))
+        for labels in re.findall(r"\{([^{}]*alertname[^{}]*)\}", line) if "got" in line else []:
+            labels = dict(re.findall(r'(\w+)=\\*"(.*?)\\*"', labels))
+            told.add((at, labels["alertname"], labels["band"], labels["instance"]))
+    expect(at is not None, result.stdout + result.stderr)
+    return told
+
+
+def starts(told, name, band):
+    """When it begins to fire, by instance."""
+    return sorted((i, m) for m, n, b, i in told if (n, b) == (name, band) and (m - 1, n, b, i) not in told)
+
+
+def prometheus_fires_as_sideband_does_on_exported_rules(stage):
+    rules = stage.file("sigma.yml", EXPORTED)
+    result = subprocess.run([str(stage.binary), "export", "rules", str(rules)], capture_output=True, text=True)
+    expect(result.returncode == 0 and "not exported: the model novelty" in result.stderr, result.stderr)
+    exported = stage.file("exported.yml", result.stdout)
+    check = subprocess.run(["promtool", "check", "rules", str(exported)], capture_output=True, text=True)
+    expect(check.returncode == 0, check.stdout + check.stderr)
+    theirs = firing(["promtool", "test", "rules"], exported, stage)
+    ours = firing([str(stage.binary), "test", "rules"], exported, stage)
+    expect(len(theirs) > 50 and theirs == ours, f"{len(theirs)} by Prometheus, {len(ours)} here: {sorted(theirs ^ ours)[:10]}")
+    # The sigma rules themselves: an event with a window of quiet before it begins within one evaluation of the exported rule's. One that
+    # follows sooner is only seen by the sigma rule, which froze: the plain window learnt the one before.
+    sigma = firing([str(stage.binary), "test", "rules"], rules, stage)
+    for name, band in (("Depth", "4"), ("DepthRobust", "5")):
+        plain, own = starts(theirs, name, band), starts(sigma, name, band)
+        print(f"      {name}: begins, exported {plain}, sigma {own}")
+        near = lambda a, b: a[0] == b[0] and abs(a[1] - b[1]) <= 1
+        expect(len(plain) >= 3 and all(any(near(p, o) for o in own) for p in plain), f"{name}: exported {plain}, sigma {own}")
+        missed = [o for o in own if not any(near(p, o) for p in plain)]
+        expect(all(m not in range(first, first + 9) for i, m in missed for first in ALONE[i]), f"{name}: not exported {missed}")
+
+
+TESTS = [prometheus_fires_as_sideband_does_on_exported_rules, prometheus_scrapes_two_sidebands, a_new_pod_learns_from_prometheus, promtool_accepts_the_self_metrics, promtool_queries_sideband,
          alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband,
          amtool_and_sideband_choose_the_same_receivers, prometheus_sends_its_alerts_here,
          sideband_sends_its_alerts_to_alertmanager, sideband_forwards_to_alertmanager_as_a_receiver, node_exporter_agrees_on_the_host]

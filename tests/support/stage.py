@@ -76,8 +76,11 @@ class Server:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(out)), **headers}.items():
                     self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(out)
+                try:
+                    self.end_headers()
+                    self.wfile.write(out)
+                except ConnectionError:
+                    self.close_connection = True  # whoever asked has gone away
 
             do_GET = do_POST = handle_any
 

@@ -43,9 +43,15 @@ pub enum TlsVersion {
 }
 
 /// A URL that may have a password in it, which is not printed.
-#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct UrlText(String);
+
+impl<'de> Deserialize<'de> for UrlText {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        // As with a secret: an error about the text would repeat it.
+        Secret::deserialize(d).map(|text| Self(text.expose().to_owned()))
+    }
+}
 
 impl std::ops::Deref for UrlText {
     type Target = str;

@@ -43,6 +43,7 @@ pub struct PagingConfig {
     pub severities: Severities,
     pub heartbeat: Option<Heartbeat>,
     pub acknowledge: AckSettings,
+    pub history: people::History,
     pub callbacks: Callbacks,
     /// Secrets of the section `global`, which integrations may have taken over or not.
     global_secrets: Vec<Secret>,
@@ -274,6 +275,8 @@ impl Check<'_> {
         let acknowledge = people::acknowledge(self.path, &file.acknowledge, &base)
             .map_err(|e| self.errors.push(e))
             .unwrap_or_default();
+        let history =
+            people::history(self.path, &file.history).map_err(|e| self.errors.push(e)).unwrap_or_default();
         let mut config = PagingConfig {
             path: self.path.to_owned(),
             shown: String::new(),
@@ -289,6 +292,7 @@ impl Check<'_> {
             policies: people.policies,
             heartbeat,
             acknowledge,
+            history,
             callbacks: callbacks::callbacks(self.path, &file.callbacks, &base, &mut self.errors),
             global_secrets: global_secrets(&file.global),
             warnings: Vec::new(),

@@ -51,6 +51,10 @@ pub struct File {
     pub heartbeat: Option<Spanned<HeartbeatConfig>>,
     #[serde(deserialize_with = "nullable")]
     pub acknowledge: AcknowledgeConfig,
+    /// Pages that one person gets in an hour, unless the user says otherwise; 0: no limit.
+    pub pages_per_hour: Option<u32>,
+    #[serde(deserialize_with = "nullable")]
+    pub history: HistoryConfig,
     #[serde(deserialize_with = "nullable")]
     pub callbacks: CallbacksConfig,
 }
@@ -250,6 +254,17 @@ pub struct ReceiverConfig {
 pub struct UserConfig {
     pub name: Spanned<String>,
     pub receiver: Spanned<String>,
+    #[serde(default)]
+    pub pages_per_hour: Option<u32>,
+}
+
+/// How long resolved incidents are kept: whichever limit is reached first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistoryConfig {
+    pub time: Option<Spanned<Duration>>,
+    /// As `64MB`.
+    pub size: Option<Spanned<String>>,
 }
 
 /// Who is on call when: one rotation here, or several layers of which the last that holds wins.
@@ -307,6 +322,24 @@ pub struct PolicyConfig {
     /// An acknowledgement holds so long when the incident is not resolved.
     #[serde(default)]
     pub unack_after: Option<Duration>,
+    #[serde(default)]
+    pub quiet_hours: Option<QuietConfig>,
+    /// What fires again so soon after its incident was resolved reopens that incident.
+    #[serde(default)]
+    pub flap_window: Option<Duration>,
+}
+
+/// When incidents of some severities wait, to be told of together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuietConfig {
+    pub severities: Vec<Spanned<String>>,
+    /// Quiet within any of these time intervals …
+    #[serde(default)]
+    pub during: Option<Vec<Spanned<String>>>,
+    /// … and whenever none of these holds.
+    #[serde(default)]
+    pub outside: Option<Vec<Spanned<String>>>,
 }
 
 /// One step of a policy.

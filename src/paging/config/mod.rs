@@ -15,5 +15,7 @@ pub use file::{
     File, Global, InhibitConfig, LayerConfig, NamedIntervals, OverrideConfig, RouteConfig, ScheduleConfig,
 };
 pub use kinds::*;
-pub use people::{AckSettings, Heartbeat, Policy, ReopenOn, Severities, Step, Target, User};
+pub use people::{
+    AckSettings, Heartbeat, History, Policy, QuietHours, ReopenOn, Severities, Step, Target, User,
+};
 pub use scalar::{Bool, HostPort, MatcherList, SecretUrl, Url, check_url};

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{AcknowledgeConfig, File, HeartbeatConfig, PolicyConfig, StepConfig};
+use super::file::{
+    AcknowledgeConfig, File, HeartbeatConfig, HistoryConfig, PolicyConfig, QuietConfig, StepConfig,
+};
 use crate::model::yaml::{FileError, Spanned};
 use crate::model::{Duration, Secret};
 use crate::net::http::HttpClientConfig;
@@ -16,12 +18,20 @@ use crate::paging::schedule::Schedule;
 pub const ACK_TIMEOUT: Duration = Duration::from_secs(300);
 const MAX_STEPS: usize = 64;
 const MAX_TARGETS: usize = 32;
+/// Pages in an hour when the file does not say.
+const PAGES_PER_HOUR: u32 = 20;
+/// Bytes of history that are kept at least.
+const MIN_HISTORY: u64 = 1 << 20;
+/// What fires again within this reopens its incident, when the policy does not say.
+const FLAP_WINDOW: Duration = Duration::from_secs(900);
 
 /// Somebody who can be paged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub name: String,
     pub receiver: String,
+    /// Pages in an hour before further ones are summed up; 0: no limit.
+    pub pages_per_hour: u32,
 }
 
 /// Whom a step notifies.
@@ -88,6 +98,35 @@ pub struct Policy {
     pub repeat: u32,
     pub reopen_on: Vec<ReopenOn>,
     pub unack_after_ms: Option<i64>,
+    #[serde(default)]
+    pub quiet_hours: Option<QuietHours>,
+    /// What fires again so soon after its incident was resolved (ms) reopens that incident.
+    #[serde(default)]
+    pub flap_window_ms: i64,
+}
+
+/// When incidents of some severities wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuietHours {
+    pub severities: Vec<String>,
+    /// Names of time intervals: quiet within any of them …
+    pub during: Vec<String>,
+    /// … and whenever none of these holds.
+    pub outside: Vec<String>,
+}
+
+/// How long resolved incidents are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    pub time_ms: i64,
+    /// Bytes of records.
+    pub size: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { time_ms: 400 * 86_400_000, size: 64 << 20 }
+    }
 }
 
 /// The order of severities.
@@ -113,6 +152,11 @@ impl Severities {
     /// The rank of a severity, larger is worse; 0 when it has none.
     pub fn rank(&self, severity: &str) -> u32 {
         self.0.get(severity).copied().unwrap_or_default()
+    }
+
+    /// Is nothing more severe than this?
+    fn is_worst(&self, severity: &str) -> bool {
+        self.0.get(severity).is_some_and(|rank| Some(rank) == self.0.values().max())
     }
 }
 
@@ -156,7 +200,11 @@ pub(super) fn people(
         if !receivers.contains(&u.receiver.value) {
             error(&u.receiver, format!("user {:?}: no receiver {:?}", u.name.value, u.receiver.value));
         }
-        let user = User { name: u.name.value.clone(), receiver: u.receiver.value.clone() };
+        let user = User {
+            name: u.name.value.clone(),
+            receiver: u.receiver.value.clone(),
+            pages_per_hour: u.pages_per_hour.or(file.pages_per_hour).unwrap_or(PAGES_PER_HOUR),
+        };
         if users.insert(u.name.value.clone(), user).is_some() {
             error(&u.name, format!("user {:?} is not unique", u.name.value));
         }
@@ -174,7 +222,8 @@ pub(super) fn people(
     }
     let mut policies = BTreeMap::new();
     for p in &file.escalation_policies {
-        let policy = policy(p, receivers, &users, &schedules, error);
+        let mut policy = policy(p, receivers, &users, &schedules, error);
+        policy.quiet_hours = p.quiet_hours.as_ref().map(|q| quiet(q, &p.name, intervals, file, error));
         if policies.insert(p.name.value.clone(), policy).is_some() {
             error(&p.name, format!("escalation policy {:?} is not unique", p.name.value));
         }
@@ -211,6 +260,9 @@ fn policy(
                 continue;
             };
             match &target {
+                Target::User(_) | Target::Schedule(_) | Target::Next(_) if automation(step) => {
+                    error(text, format!("an automation is a receiver, not a person: {:?}", text.value));
+                }
                 Target::User(n) if !users.contains_key(n) => error(text, format!("no user {n:?}")),
                 Target::Receiver(n) if !receivers.contains(n) => error(text, format!("no receiver {n:?}")),
                 Target::Schedule(n) | Target::Next(n) if !schedules.contains_key(n) => {
@@ -251,7 +303,63 @@ fn policy(
         repeat: p.repeat.unwrap_or_default(),
         reopen_on,
         unack_after_ms: p.unack_after.map(Duration::ms),
+        quiet_hours: None,
+        flap_window_ms: p.flap_window.unwrap_or(FLAP_WINDOW).ms(),
     }
+}
+
+fn quiet(
+    q: &QuietConfig,
+    policy: &Spanned<String>,
+    intervals: &BTreeMap<String, Vec<crate::paging::time_interval::TimeInterval>>,
+    file: &File,
+    error: Errors<'_>,
+) -> QuietHours {
+    let order = severities(file);
+    for severity in &q.severities {
+        let name = &severity.value;
+        if order.rank(name) == 0 {
+            error(severity, format!("quiet_hours: {name:?} is none of the severities"));
+        } else if order.is_worst(name) {
+            error(severity, format!("quiet_hours: {name:?} is the worst severity, and never waits"));
+        }
+    }
+    let mut named = |list: &Option<Vec<Spanned<String>>>| -> Vec<String> {
+        let list = list.as_deref().unwrap_or_default();
+        for name in list.iter().filter(|n| !intervals.contains_key(&n.value)) {
+            error(name, format!("quiet_hours: no time interval {:?}", name.value));
+        }
+        list.iter().map(|n| n.value.clone()).collect()
+    };
+    let (during, outside) = (named(&q.during), named(&q.outside));
+    if q.severities.is_empty() || (during.is_empty() && outside.is_empty()) {
+        error(
+            policy,
+            format!(
+                "escalation policy {:?}: quiet_hours needs severities, and time intervals under during or outside",
+                policy.value
+            ),
+        );
+    }
+    QuietHours { severities: q.severities.iter().map(|s| s.value.clone()).collect(), during, outside }
+}
+
+pub(super) fn history(path: &Path, c: &HistoryConfig) -> Result<History, FileError> {
+    let mut history = History::default();
+    if let Some(time) = &c.time {
+        if time.value.is_zero() {
+            return Err(FileError::at(path, time, "history: the time must be more than 0"));
+        }
+        history.time_ms = time.value.ms();
+    }
+    if let Some(size) = &c.size {
+        history.size = crate::scrape::config::parse_size(&size.value)
+            .map_err(|e| FileError::at(path, size, format!("history: {e}")))?;
+        if history.size < MIN_HISTORY {
+            return Err(FileError::at(path, size, "history: at least 1MB"));
+        }
+    }
+    Ok(history)
 }
 
 fn automation(step: &StepConfig) -> bool {

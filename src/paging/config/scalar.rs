@@ -50,7 +50,8 @@ impl fmt::Debug for Url {
 
 impl<'de> Deserialize<'de> for Url {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+        // There may be a password in it, which an error must not repeat.
+        let text = Secret::deserialize(d)?.expose().to_owned();
         check_url(&text).map_err(de::Error::custom)?;
         Ok(Self(text))
     }
@@ -62,10 +63,10 @@ pub struct SecretUrl(pub Secret);
 
 impl<'de> Deserialize<'de> for SecretUrl {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+        let secret = Secret::deserialize(d)?;
         // The text stays out of the error.
-        check_url(&text).map_err(|e| de::Error::custom(e.without_text()))?;
-        Ok(Self(Secret::new(text)))
+        check_url(secret.expose()).map_err(|e| de::Error::custom(e.without_text()))?;
+        Ok(Self(secret))
     }
 }
 

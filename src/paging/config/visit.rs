@@ -1,7 +1,7 @@
 //! Walks over what a configuration says: its texts, for checking the templates in them, and its secrets, for keeping
 //! them out of whatever is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -137,12 +137,37 @@ says_nothing! { Bool u64 i64 f64 Duration IgnoredAny HostPort }
 /// Secrets shorter than this are not looked for in texts: half of the words would go.
 const MIN_HIDDEN: usize = 6;
 
-/// A text without these secrets.
+/// A text without these secrets: at each place the longest one goes.
 pub fn without<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
-    let mut secrets: Vec<&str> = secrets.map(str::trim).filter(|s| s.len() >= MIN_HIDDEN).collect();
-    // What stands inside another one must not keep that one from being found.
-    secrets.sort_by_key(|s| std::cmp::Reverse(s.len()));
-    secrets.into_iter().fold(text.to_owned(), |text, secret| {
-        if text.contains(secret) { text.replace(secret, "<secret>") } else { text }
-    })
+    let secrets: BTreeSet<&str> = secrets.map(str::trim).filter(|s| s.len() >= MIN_HIDDEN).collect();
+    let places = secrets.iter().flat_map(|s| text.match_indices(s).map(|(at, found)| (at, found.len())));
+    let mut places: Vec<(usize, usize)> = places.collect();
+    places.sort_by_key(|(at, len)| (*at, std::cmp::Reverse(*len)));
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, len) in places {
+        // One that begins inside another one: whatever of it is left over goes too.
+        if at >= done {
+            out.push_str(&text[done..at]);
+            out.push_str("<secret>");
+        }
+        done = done.max(at + len);
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn secrets_go_the_longest_first() {
+        let hide = |text: &str, secrets: &[&str]| without(text, secrets.iter().copied());
+        assert_eq!(hide("a secret1234 b", &["secret", "secret1234"]), "a <secret> b");
+        assert_eq!(hide("x abcdefghij y", &["abcdef", "defghij"]), "x <secret> y");
+        // A short one is a word, and so is nothing.
+        assert_eq!(hide("a page", &["a", "", "page"]), "a page");
+        assert_eq!(hide("x", &[]), "x");
+    }
 }

@@ -1,5 +1,6 @@
 //! What people do to incidents, and who is told of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::groups::integration_id;
@@ -42,7 +43,7 @@ impl Engine {
         actor: Actor,
         round: Option<u32>,
     ) -> Result<AckResult, CommandError> {
-        let firing: Vec<u64> = self.firing(now, id).iter().map(|a| a.fingerprint().0).collect();
+        let firing: BTreeSet<u64> = self.firing(now, id).iter().map(|a| a.fingerprint().0).collect();
         let incident = self.incidents.get_mut(&id).ok_or(CommandError::NotFound(id))?;
         match incident.state {
             State::Resolved => return Err(CommandError::Resolved(id)),
@@ -101,6 +102,9 @@ impl Engine {
             remember(incident, &all);
         }
         incident.note(now.wall, format!("resolved: {why}"));
+        if incident.woke_nobody() && incident.notified.iter().any(|n| n.automation) {
+            incident.note(now.wall, "it repaired itself: an automation ran, and nobody was woken");
+        }
         incident.state = State::Resolved;
         incident.resolved_at = Some(now.wall);
         incident.due = None;
@@ -130,7 +134,14 @@ impl Engine {
 
     fn cancel_pages(&mut self, id: u64) {
         let page = |d: &&Delivery| d.incident == Some(id) && d.notification.reason == Reason::Page;
-        let rows: Vec<u64> = self.outbox.values().filter(page).map(|d| d.id).collect();
+        let rows: Vec<u64> = self.outbox.of_incident(id).filter(page).map(|d| d.id).collect();
+        for row in rows {
+            self.abandon(row);
+        }
+        // A digest goes as long as anything in it is still to be taken.
+        let wanted = |i: &u64| self.incidents.get(i).is_some_and(|i| i.state == State::Triggered);
+        let idle = |d: &&Delivery| d.is_digest() && !d.incidents.iter().any(wanted);
+        let rows: Vec<u64> = self.outbox.of_incident(id).filter(idle).map(|d| d.id).collect();
         for row in rows {
             self.abandon(row);
         }
@@ -145,7 +156,7 @@ impl Engine {
         // What is on its way now will have arrived.
         let under_way: Vec<String> = self
             .outbox
-            .values()
+            .of_incident(id)
             .filter(|d| d.incident == Some(id) && d.in_flight && d.notification.reason == Reason::Page)
             .map(|d| format!("{}/{}/{}", d.receiver, d.kind, d.index))
             .collect();
@@ -165,8 +176,8 @@ impl Engine {
                 }
                 let word = if reason == Reason::Resolved { "resolved" } else { "acknowledged" };
                 let key = format!(
-                    "{}-i{id}-{word}-{round}-{}-{}{}",
-                    self.instance, receiver.name, integration.kind, integration.index
+                    "{}-i{id}-{word}-{}-{}-{}{}",
+                    self.instance, self.next_id, receiver.name, integration.kind, integration.index
                 );
                 let row = self.row(now, id, key, &receiver.name, name, base.clone());
                 self.push(Delivery {

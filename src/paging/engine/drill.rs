@@ -100,7 +100,8 @@ impl Engine {
             labels,
         };
         let group = self.drill_group(now, number, alert, &policy.name, receiver);
-        self.flush(now, &group);
+        let inhibitor = self.inhibitor(now);
+        self.flush(now, &inhibitor, &group);
         let Some(id) = self.groups.get(&group).and_then(|g| g.incident) else {
             for f in self.groups.remove(&group).into_iter().flat_map(|g| g.alerts) {
                 self.alerts.remove(&f);
@@ -151,6 +152,8 @@ impl Engine {
             repeat: 0,
             reopen_on: Vec::new(),
             unack_after_ms: None,
+            quiet_hours: None,
+            flap_window_ms: 0,
         };
         Ok((policy, receiver))
     }
@@ -209,7 +212,7 @@ impl Engine {
 
     fn has_pages(&self, id: u64) -> bool {
         let page = |reason| reason == Reason::Page;
-        self.outbox.values().any(|d| d.incident == Some(id) && page(d.notification.reason))
+        self.outbox.of_incident(id).any(|d| page(d.notification.reason))
     }
 
     /// A drill ends, for whatever reason: its alert is over, and what became of it is noted.

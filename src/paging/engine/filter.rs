@@ -10,12 +10,12 @@ use crate::paging::inhibit::InhibitRule;
 use crate::paging::route::Route;
 
 /// The firing sources of each inhibition, by the values that must be equal; made once for many targets.
-pub(super) struct Inhibitor<'a> {
-    rules: Vec<(&'a InhibitRule, ByValues<'a>)>,
+pub(super) struct Inhibitor {
+    rules: Vec<ByValues>,
 }
 
 /// By the values of the labels in `equal`.
-type ByValues<'a> = HashMap<Vec<Option<&'a str>>, Sources>;
+type ByValues = HashMap<Vec<Option<String>>, Sources>;
 
 #[derive(Default, Clone, Copy)]
 struct Sources {
@@ -24,12 +24,12 @@ struct Sources {
     one_sided: Option<Fingerprint>,
 }
 
-impl<'a> Inhibitor<'a> {
-    pub fn new(
-        rules: &'a [InhibitRule],
+impl Inhibitor {
+    pub fn new<'a>(
+        rules: &[InhibitRule],
         firing: impl Iterator<Item = (Fingerprint, &'a Labels)> + Clone,
     ) -> Self {
-        let index = |rule: &'a InhibitRule| {
+        let index = |rule: &InhibitRule| {
             let mut sources = ByValues::new();
             for (fingerprint, labels) in firing.clone().filter(|(_, l)| rule.source.matches(l)) {
                 let entry = sources.entry(equal(rule, labels)).or_default();
@@ -40,20 +40,21 @@ impl<'a> Inhibitor<'a> {
             }
             sources
         };
-        Self { rules: rules.iter().map(|rule| (rule, index(rule))).collect() }
+        Self { rules: rules.iter().map(index).collect() }
     }
 
-    /// The alert that mutes this one, if any.
-    pub fn muted_by(&self, target: &Labels) -> Option<Fingerprint> {
-        self.rules.iter().filter(|(rule, _)| rule.target.matches(target)).find_map(|(rule, sources)| {
+    /// The alert that mutes this one, if any. `rules` are those that it was made of.
+    pub fn muted_by(&self, rules: &[InhibitRule], target: &Labels) -> Option<Fingerprint> {
+        let with_sources = rules.iter().zip(&self.rules).filter(|(_, sources)| !sources.is_empty());
+        with_sources.filter(|(rule, _)| rule.target.matches(target)).find_map(|(rule, sources)| {
             let found = sources.get(&equal(rule, target))?;
             if rule.source.matches(target) { found.one_sided } else { found.any }
         })
     }
 }
 
-fn equal<'a>(rule: &InhibitRule, labels: &'a Labels) -> Vec<Option<&'a str>> {
-    rule.equal.iter().map(|name| labels.get(name)).collect()
+fn equal(rule: &InhibitRule, labels: &Labels) -> Vec<Option<String>> {
+    rule.equal.iter().map(|name| labels.get(name).map(str::to_owned)).collect()
 }
 
 /// Is the route silent at this time by its time intervals?
@@ -66,23 +67,32 @@ pub(super) fn time_muted(config: &PagingConfig, route: &Route, now: Now) -> bool
 }
 
 impl Engine {
-    /// The alerts among these that are not muted.
-    pub(super) fn unmuted(&self, route: &Route, alerts: &[Arc<Alert>], now: Now) -> Vec<Arc<Alert>> {
-        if time_muted(&self.config, route, now) {
-            return Vec::new();
-        }
+    /// What inhibits now. Alerts that come later do not count.
+    pub(super) fn inhibitor(&self, now: Now) -> Inhibitor {
         let firing = self
             .alerts
             .iter()
             .filter(|(_, e)| !e.alert.resolved_at(now.wall))
             .map(|(f, e)| (*f, &e.alert.labels));
-        let rules = if alerts.is_empty() { &[][..] } else { &self.config.inhibit_rules[..] };
-        let inhibitor = Inhibitor::new(rules, firing);
-        alerts
-            .iter()
-            .filter(|a| inhibitor.muted_by(&a.labels).is_none() && self.silenced_by(a, now).next().is_none())
-            .cloned()
-            .collect()
+        Inhibitor::new(&self.config.inhibit_rules, firing)
+    }
+
+    /// The alerts among these that are not muted.
+    pub(super) fn unmuted(
+        &self,
+        inhibitor: &Inhibitor,
+        route: &Route,
+        alerts: &[Arc<Alert>],
+        now: Now,
+    ) -> Vec<Arc<Alert>> {
+        if time_muted(&self.config, route, now) {
+            return Vec::new();
+        }
+        let rules = &self.config.inhibit_rules;
+        let muted = |a: &Alert| {
+            inhibitor.muted_by(rules, &a.labels).is_some() || self.silenced_by(a, now).next().is_some()
+        };
+        alerts.iter().filter(|a| !muted(a)).cloned().collect()
     }
 
     /// The silences that mute an alert now.

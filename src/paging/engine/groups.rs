@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::filter::Inhibitor;
 use super::records::Key;
 use super::{AlertEntry, Engine, MAX_ALERTS, Now};
 use crate::model::{Alert, Fingerprint, Labels, Timestamp};
@@ -165,20 +166,24 @@ impl Engine {
     pub(super) fn flush_groups(&mut self, now: Now) {
         let due: Vec<String> =
             self.groups.values().filter(|g| g.next_flush <= now.boot).map(|g| g.id.clone()).collect();
+        if due.is_empty() {
+            return;
+        }
+        let inhibitor = self.inhibitor(now);
         for id in due {
-            self.flush(now, &id);
+            self.flush(now, &inhibitor, &id);
             self.settle(now, &id);
         }
     }
 
-    pub(super) fn flush(&mut self, now: Now, id: &str) {
+    pub(super) fn flush(&mut self, now: Now, inhibitor: &Inhibitor, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
         group.next_flush = now.boot + group.route.group_interval.ms().max(1);
         group.flushed_at = Some(now.wall);
         let route = Arc::clone(&group.route);
         self.dirty.insert(Key::Group(id.to_owned()));
         let alerts = self.group_alerts(id);
-        let active = self.unmuted(&route, &alerts, now);
+        let active = self.unmuted(inhibitor, &route, &alerts, now);
         if route.escalation_policy.is_some() {
             self.flush_incident(now, id, &alerts, &active);
         } else if !active.is_empty() {
@@ -231,6 +236,8 @@ impl Engine {
                 incident: None,
                 at: now.wall,
                 valid_ms: route.repeat_interval.ms() + 2 * route.group_interval.ms(),
+                more: 0,
+                notes: Vec::new(),
             };
             self.enqueue_group(now, id, &receiver.name, integration, notification, &firing, &resolved);
         }
@@ -239,7 +246,7 @@ impl Engine {
     /// Forgets alerts that are over and of which nothing is left to say, and groups without alerts.
     pub(super) fn settle(&mut self, now: Now, id: &str) {
         let Some(group) = self.groups.get(id) else { return };
-        if self.outbox.values().any(|d| d.incident.is_none() && d.group == id) {
+        if self.outbox.of_group(id) {
             return;
         }
         let flushed = group.flushed_at.unwrap_or(Timestamp::MIN);

@@ -19,8 +19,10 @@ impl Engine {
         comment: String,
         stored: Option<Incident>,
     ) -> Result<(), CommandError> {
-        if let Some(stored) = stored.filter(|i| i.id == id && !i.is_open()) {
-            self.incidents.entry(id).or_insert(stored);
+        if let Some(stored) = stored.filter(|i| i.id == id && !i.is_open())
+            && !self.incidents.contains_key(&id)
+        {
+            self.incidents.insert(stored);
         }
         let incident = self.incidents.get_mut(&id).ok_or(CommandError::NotFound(id))?;
         let said = incident.judged.as_ref();

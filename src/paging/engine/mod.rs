@@ -6,12 +6,17 @@
 
 mod commands;
 mod drill;
+mod escalate;
 mod filter;
 mod groups;
 mod incidents;
 mod judge;
+mod limits;
+mod open;
 mod outbox;
+mod quiet;
 mod records;
+mod rows;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,13 +31,17 @@ pub use commands::{AckResult, CommandError};
 pub use drill::{DrillError, DrillRequest};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
-pub use records::{Change, RECORD_TABLES, Stored, incident_key, read_incident};
-pub use views::{AlertView, ArrivalView, GroupView, HistoryView, IncidentView, NotifiedView};
+pub use records::{
+    Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
+};
+pub use views::{AlertView, ArrivalView, FiringNow, GroupView, HistoryView, IncidentView, NotifiedView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
 /// Resolved incidents that stay in memory; the ledger has the others.
-const RECENT_INCIDENTS: usize = 200;
+pub const RECENT_INCIDENTS: usize = 200;
+/// The same, when they may still flap.
+const MAX_RECENT_INCIDENTS: usize = 2000;
 
 /// One moment on both clocks, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +65,9 @@ pub struct Tallies {
     pub exhausted: u64,
     pub deliveries_dropped: u64,
     pub deliveries_expired: u64,
+    /// Pages that the limit of an hour held back, and digests after quiet hours.
+    pub pages_held: u64,
+    pub digests: u64,
     /// Steps that had nobody to notify.
     pub steps_empty: u64,
     /// Milliseconds between a step's due time and its firing, added up, and the steps.
@@ -77,10 +89,12 @@ pub struct Engine {
     next_id: u64,
     alerts: HashMap<Fingerprint, AlertEntry>,
     groups: BTreeMap<String, Group>,
-    incidents: BTreeMap<u64, Incident>,
-    outbox: BTreeMap<u64, Delivery>,
+    incidents: open::Incidents,
+    people: limits::People,
+    outbox: rows::Rows,
     silences: BTreeMap<String, Compiled>,
     dirty: BTreeSet<records::Key>,
+    durable: bool,
     /// When every step of a drill was last delivered, ms by the wall clock.
     pub(super) last_good_drill: Option<Timestamp>,
     /// What happened since the driver last looked.
@@ -96,10 +110,12 @@ impl Engine {
             next_id: 1,
             alerts: HashMap::new(),
             groups: BTreeMap::new(),
-            incidents: BTreeMap::new(),
-            outbox: BTreeMap::new(),
+            incidents: open::Incidents::default(),
+            people: limits::People::new(),
+            outbox: rows::Rows::default(),
             silences: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            durable: true,
             last_good_drill: None,
             tallies: Tallies::default(),
         }
@@ -122,6 +138,7 @@ impl Engine {
     pub fn tick(&mut self, now: Now) {
         self.flush_groups(now);
         self.run_incidents(now);
+        self.run_summaries(now);
         self.expire(now);
     }
 
@@ -137,8 +154,7 @@ impl Engine {
     pub fn next_due(&self) -> Option<Timestamp> {
         let groups = self.groups.values().map(|g| g.next_flush);
         let incidents = self.incidents.values().filter(|i| i.is_open()).filter_map(Incident::next_at);
-        let rows = self.sendable().map(|d| d.next_at);
-        groups.chain(incidents).chain(rows).min()
+        groups.chain(incidents).chain(self.outbox.next_at(&self.config)).chain(self.next_summary()).min()
     }
 
     /// Adds a silence, or changes the one with its id.
@@ -200,21 +216,31 @@ impl Engine {
             self.silences.remove(&id);
             self.dirty.insert(records::Key::Silence(id));
         }
+        self.forget_resolved(now);
+    }
+
+    /// Old incidents go out of memory: the ledger keeps them until they are too old. One that has changes which
+    /// are not yet written, that a group still refers to, or that may be reopened, stays.
+    fn forget_resolved(&mut self, now: Now) {
         let resolved = self.incidents.values().filter(|i| !i.is_open()).count();
-        if resolved > RECENT_INCIDENTS {
-            // Only out of memory: the ledger keeps them until they are too old. One that has changes which are
-            // not yet written, or that a group still refers to, stays.
-            let held: BTreeSet<u64> = self.groups.values().filter_map(|g| g.incident).collect();
-            let mut over = resolved - RECENT_INCIDENTS;
-            let dirty = &self.dirty;
-            self.incidents.retain(|id, i| {
-                let go = over > 0
-                    && !i.is_open()
-                    && !held.contains(id)
-                    && !dirty.contains(&records::Key::Incident(*id));
-                over -= usize::from(go);
-                !go
-            });
+        if resolved <= RECENT_INCIDENTS {
+            return;
+        }
+        let held: BTreeSet<u64> = self.groups.values().filter_map(|g| g.incident).collect();
+        let over = resolved - RECENT_INCIDENTS;
+        let few = resolved <= MAX_RECENT_INCIDENTS;
+        let flaps =
+            |i: &Incident| few && i.resolved_at.is_some_and(|at| now.wall - at < i.policy.flap_window_ms);
+        let go: Vec<u64> = self
+            .incidents
+            .values()
+            .filter(|i| !i.is_open() && !held.contains(&i.id) && !flaps(i))
+            .filter(|i| !self.dirty.contains(&records::Key::Incident(i.id)))
+            .map(|i| i.id)
+            .take(over)
+            .collect();
+        for id in go {
+            self.incidents.remove(id);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Deliveries: written down before they are sent, sent until they arrive or cannot.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +10,12 @@ use super::records::Key;
 use super::{Engine, Now};
 use crate::model::{Fingerprint, Timestamp};
 use crate::paging::config::Integration;
+use crate::paging::incident::Incident;
 use crate::paging::notification::{Notification, Reason};
 
+/// Stands in every message while the ledger takes nothing.
+const NOT_DURABLE: &str = "WARNING: sideband cannot write its ledger: this page is in memory only, and a restart \
+                           would forget the incident. Look at the disk.";
 /// Rows that wait at once; the oldest of plain groups give way.
 const MAX_ROWS: usize = 20_000;
 /// The first wait after a failure, and the longest.
@@ -21,8 +25,6 @@ const MAX_BACKOFF_MS: i64 = 60_000;
 const MAX_RETRY_AFTER_MS: i64 = 3_600_000;
 /// How long it is tried to say that something is over.
 const RESOLVED_EXPIRES_MS: i64 = 3_600_000;
-/// Deliveries at the same time to a receiver that is not in the configuration any more.
-const PER_RECEIVER: usize = 8;
 
 /// One message to one integration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub struct Delivery {
     pub lane: String,
     pub group: String,
     pub incident: Option<u64>,
+    /// Of a digest: all that it tells of.
+    #[serde(default)]
+    pub incidents: Vec<u64>,
+    /// A digest of pages that the limit of an hour has held back.
+    #[serde(default)]
+    pub summary: bool,
     pub round: u32,
     pub step: usize,
     pub notification: Arc<Notification>,
@@ -95,13 +103,18 @@ impl Engine {
     /// Rows that are due, at most `limit`, and never two of one lane. They count as under way until
     /// [`delivered`](Self::delivered) is told. Call it only after the changes are in the ledger.
     pub fn take_sends(&mut self, now: Now, limit: usize) -> Vec<Job> {
-        let due = self.sendable().filter(|d| d.next_at <= now.boot);
-        let chosen: Vec<u64> = due.take(limit).map(|d| d.id).collect();
-        let mut jobs = Vec::with_capacity(chosen.len());
-        for id in chosen {
-            let Some(d) = self.outbox.get_mut(&id) else { continue };
-            d.in_flight = true;
-            d.attempts += 1;
+        let durable = self.durable;
+        let notification = |n: &Arc<Notification>| {
+            if durable {
+                return Arc::clone(n);
+            }
+            let mut told = n.as_ref().clone();
+            told.notes.insert(0, NOT_DURABLE.to_owned());
+            Arc::new(told)
+        };
+        let mut jobs = Vec::new();
+        for id in self.outbox.due(now.boot, limit, &self.config) {
+            let Some(d) = self.outbox.start(id) else { continue };
             jobs.push(Job {
                 id,
                 key: d.key.clone(),
@@ -111,73 +124,57 @@ impl Engine {
                 attempt: d.attempts,
                 round: d.round,
                 step: d.step,
-                notification: Arc::clone(&d.notification),
+                notification: notification(&d.notification),
                 created_at: d.created_at,
             });
         }
         jobs
     }
 
-    /// Rows that nothing but their time holds back: the first of each lane on which nothing is under way, as many
-    /// as their receivers take at once.
-    pub(super) fn sendable(&self) -> impl Iterator<Item = &Delivery> {
-        let mut busy: HashSet<&str> = HashSet::new();
-        let mut load: BTreeMap<&str, usize> = BTreeMap::new();
-        for d in self.outbox.values().filter(|d| d.in_flight) {
-            busy.insert(&d.lane);
-            *load.entry(&d.receiver).or_default() += 1;
-        }
-        self.outbox.values().filter(move |d| {
-            // Rows are in the order of their making: an earlier one goes first, also when it waits.
-            if d.in_flight || !busy.insert(&d.lane) {
-                return false;
-            }
-            let most = self.config.receivers.get(&d.receiver).map_or(PER_RECEIVER, |r| r.max_concurrency);
-            let load = load.entry(&d.receiver).or_default();
-            *load += 1;
-            *load <= most
-        })
-    }
-
     /// What became of a delivery. An unknown one is ignored.
     pub fn delivered(&mut self, now: Now, id: u64, outcome: &Outcome) {
-        let Some(d) = self.outbox.get_mut(&id) else { return };
-        d.in_flight = false;
-        let keep = match outcome {
+        let Some(d) = self.outbox.get(id) else { return };
+        let again = match outcome {
             Outcome::Retry { reason, after_ms } if !d.abandoned => {
-                d.last_error.clone_from(reason);
-                d.next_at = now.boot + wait(d.id, d.attempts, *after_ms);
                 let over = d.notification.reason != Reason::Page && d.notification.status() == "resolved";
                 let expired = over && now.wall - d.created_at > RESOLVED_EXPIRES_MS;
                 self.tallies.deliveries_expired += u64::from(expired);
-                !expired
+                (!expired).then(|| (reason, now.boot + wait(d.id, d.attempts, *after_ms)))
             }
-            _ => false,
+            _ => None,
         };
         let row = d.clone();
-        if !keep {
-            self.outbox.remove(&id);
-            self.dirty.insert(Key::Delivery(id));
-        }
-        match row.incident {
-            Some(incident) => {
-                self.incident_outcome(now, incident, &row, outcome);
-                self.finish_drill(now, incident);
-            }
+        match again {
+            Some((reason, at)) => self.outbox.back(id, |d| {
+                d.last_error.clone_from(reason);
+                d.next_at = at;
+            }),
             None => {
-                if *outcome == Outcome::Delivered
-                    && let Some(group) = self.groups.get_mut(&row.group)
-                {
-                    let lane = format!("{}/{}/{}", row.receiver, row.kind, row.index);
-                    let entry =
-                        LogEntry { at: row.notification.at, firing: row.firing, resolved: row.resolved };
-                    group.log.insert(lane, entry);
-                    self.dirty.insert(Key::Group(row.group.clone()));
-                }
-                self.settle(now, &row.group);
+                self.outbox.remove(id);
+                self.dirty.insert(Key::Delivery(id));
             }
         }
-        self.tick(now);
+        if row.is_plain() {
+            if *outcome == Outcome::Delivered
+                && let Some(group) = self.groups.get_mut(&row.group)
+            {
+                let lane = format!("{}/{}/{}", row.receiver, row.kind, row.index);
+                let entry = LogEntry { at: row.notification.at, firing: row.firing, resolved: row.resolved };
+                group.log.insert(lane, entry);
+                self.dirty.insert(Key::Group(row.group.clone()));
+            }
+            self.settle(now, &row.group);
+            return;
+        }
+        for incident in row.incident.iter().chain(&row.incidents) {
+            self.incident_outcome(now, *incident, &row, outcome);
+            self.finish_drill(now, *incident);
+        }
+        let due =
+            |i: &u64| self.incidents.get(i).and_then(Incident::next_at).is_some_and(|at| at <= now.boot);
+        if row.incident.iter().chain(&row.incidents).any(due) {
+            self.run_incidents(now);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a row is made of")]
@@ -193,8 +190,8 @@ impl Engine {
     ) {
         let lane = format!("{group}\u{0}{}", integration_id(receiver, integration));
         // What is still under way says the same, or it is out of date.
-        let older: Vec<u64> = self.outbox.values().filter(|d| d.lane == lane).map(|d| d.id).collect();
-        let latest = older.last().and_then(|id| self.outbox.get(id));
+        let older = self.outbox.of_lane(&lane);
+        let latest = older.last().and_then(|id| self.outbox.get(*id));
         if latest.is_some_and(|d| d.firing == *firing && d.resolved == *resolved) {
             return;
         }
@@ -211,6 +208,8 @@ impl Engine {
             lane,
             group: group.to_owned(),
             incident: None,
+            incidents: Vec::new(),
+            summary: false,
             round: 0,
             step: 0,
             notification: Arc::new(notification),
@@ -227,24 +226,24 @@ impl Engine {
 
     pub(super) fn push(&mut self, delivery: Delivery) {
         if self.outbox.len() >= MAX_ROWS {
-            let oldest = self.outbox.values().find(|d| d.incident.is_none() && !d.in_flight).map(|d| d.id);
+            let oldest = self.outbox.values().find(|d| d.is_plain() && !d.in_flight).map(|d| d.id);
             if let Some(id) = oldest {
-                self.outbox.remove(&id);
+                self.outbox.remove(id);
                 self.dirty.insert(Key::Delivery(id));
                 self.tallies.deliveries_dropped += 1;
             }
         }
         self.dirty.insert(Key::Delivery(delivery.id));
-        self.outbox.insert(delivery.id, delivery);
+        self.outbox.insert(delivery);
     }
 
     /// Takes a row back; one that is under way is not tried again.
     pub(super) fn abandon(&mut self, id: u64) {
-        let Some(d) = self.outbox.get_mut(&id) else { return };
+        let Some(d) = self.outbox.get(id) else { return };
         if d.in_flight {
-            d.abandoned = true;
+            self.outbox.disown(id);
         } else {
-            self.outbox.remove(&id);
+            self.outbox.remove(id);
         }
         self.dirty.insert(Key::Delivery(id));
     }
@@ -252,6 +251,11 @@ impl Engine {
     /// Rows that wait or are under way, for metrics.
     pub fn outbox_len(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Says whether what is decided is written down; while it is not, every message tells.
+    pub fn set_durable(&mut self, durable: bool) {
+        self.durable = durable;
     }
 
     /// The keys of the deliveries that are written down, for tests and views.

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, LogEntry};
+use super::limits::{NEXT_SUMMARY_MS, Person};
 use super::outbox::Delivery;
 use super::{AlertEntry, Engine, Now, RECENT_INCIDENTS};
 use crate::model::{Alert, Fingerprint, Labels, Timestamp};
@@ -21,10 +22,15 @@ const GROUPS: &str = "paging.groups";
 const INCIDENTS: &str = "paging.incidents";
 const OUTBOX: &str = "paging.outbox";
 const SILENCES: &str = "paging.silences";
+const PEOPLE: &str = "paging.people";
 const META: &str = "paging.meta";
+/// Which incidents are open, so that a start need not read all of them: no values.
+const OPEN: &str = "paging.open";
+/// Which are resolved: when (ms) and how long their records are, big endian.
+const RESOLVED: &str = "paging.resolved";
 
 /// All tables of the dispatcher.
-pub const RECORD_TABLES: [&str; 6] = [ALERTS, GROUPS, INCIDENTS, OUTBOX, SILENCES, META];
+pub const RECORD_TABLES: [&str; 7] = [ALERTS, GROUPS, INCIDENTS, OUTBOX, SILENCES, PEOPLE, META];
 
 /// The shape of the records. A reader refuses what a later version wrote.
 const VERSION: u32 = 1;
@@ -37,6 +43,7 @@ pub(super) enum Key {
     Incident(u64),
     Delivery(u64),
     Silence(String),
+    Person(String),
     Meta,
 }
 
@@ -97,7 +104,8 @@ fn decode<T: DeserializeOwned>(table: &str, bytes: &[u8]) -> Option<T> {
 impl Engine {
     /// The rows that changed since the last call, to be written in one transaction.
     pub fn take_changes(&mut self, now: Now) -> Vec<Change> {
-        std::mem::take(&mut self.dirty).iter().filter_map(|key| self.change(key, now)).collect()
+        let dirty = std::mem::take(&mut self.dirty);
+        self.changes(dirty.iter(), now)
     }
 
     /// Is there anything to write?
@@ -111,10 +119,11 @@ impl Engine {
         keys.extend(self.alerts.keys().map(|f| Key::Alert(*f)));
         keys.extend(self.groups.keys().map(|g| Key::Group(g.clone())));
         keys.extend(self.incidents.keys().map(|i| Key::Incident(*i)));
-        keys.extend(self.outbox.keys().map(|d| Key::Delivery(*d)));
+        keys.extend(self.outbox.keys().map(Key::Delivery));
         keys.extend(self.silences.keys().map(|s| Key::Silence(s.clone())));
+        keys.extend(self.people.keys().map(|p| Key::Person(p.clone())));
         self.dirty.clear();
-        keys.iter().filter_map(|key| self.change(key, now)).collect()
+        self.changes(keys.iter(), now)
     }
 
     /// Is a row of this table one that the dispatcher does not have any more? Old incidents stay.
@@ -124,10 +133,30 @@ impl Engine {
         match table {
             ALERTS => number().is_none_or(|n| !self.alerts.contains_key(&Fingerprint(n))),
             GROUPS => text().is_none_or(|t| !self.groups.contains_key(t)),
-            OUTBOX => number().is_none_or(|n| !self.outbox.contains_key(&n)),
+            OUTBOX => number().is_none_or(|n| !self.outbox.contains_key(n)),
             SILENCES => text().is_none_or(|t| !self.silences.contains_key(t)),
+            PEOPLE => text().is_none_or(|t| !self.people.contains_key(t)),
             _ => false,
         }
+    }
+
+    fn changes<'a>(&self, keys: impl Iterator<Item = &'a Key>, now: Now) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for key in keys {
+            let Some(change) = self.change(key, now) else { continue };
+            if let (Key::Incident(id), Some(value)) = (key, &change.value) {
+                let resolved =
+                    self.incidents.get(id).filter(|i| !i.is_open()).map(|i| i.resolved_at.unwrap_or(0));
+                let size = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
+                let length = |at: Timestamp| [at.to_be_bytes().as_slice(), size.as_slice()].concat();
+                let key = id.to_be_bytes().to_vec();
+                let open = resolved.is_none().then(Vec::new);
+                changes.push(Change { table: OPEN, key: key.clone(), value: open });
+                changes.push(Change { table: RESOLVED, key, value: resolved.map(length) });
+            }
+            changes.push(change);
+        }
+        changes
     }
 
     fn change(&self, key: &Key, now: Now) -> Option<Change> {
@@ -164,12 +193,21 @@ impl Engine {
                 change(INCIDENTS, id.to_be_bytes().to_vec(), Some(encode(&stored)))
             }
             Key::Delivery(id) => {
-                let row = self.outbox.get(id).filter(|d| !d.abandoned);
+                let row = self.outbox.get(*id).filter(|d| !d.abandoned);
                 change(OUTBOX, id.to_be_bytes().to_vec(), row.map(encode))
             }
             Key::Silence(id) => {
                 change(SILENCES, id.clone().into_bytes(), self.silences.get(id).map(|s| encode(&s.silence)))
             }
+            Key::Person(name) => change(
+                PEOPLE,
+                name.clone().into_bytes(),
+                self.people.get(name).map(|p| {
+                    let mut stored = p.clone();
+                    stored.summary_at = p.summary_at.map(on_the_wall);
+                    encode(&stored)
+                }),
+            ),
             Key::Meta => change(
                 META,
                 b"meta".to_vec(),
@@ -215,18 +253,23 @@ impl Engine {
                     if !incident.is_open() {
                         resolved.push((incident.resolved_at, incident.id));
                     }
-                    engine.incidents.insert(incident.id, incident);
+                    engine.incidents.insert(incident);
                 }
                 OUTBOX => {
                     let Some(mut row) = decode::<Delivery>(table, &value) else { continue };
                     row.next_at = now.boot;
-                    engine.outbox.insert(row.id, row);
+                    engine.outbox.insert(row);
                 }
                 SILENCES => {
                     let Some(silence) = decode::<Silence>(table, &value) else { continue };
                     if let Ok(matchers) = silence.compile() {
                         engine.silences.insert(silence.id.clone(), Compiled { silence, matchers });
                     }
+                }
+                PEOPLE => {
+                    let Some(mut person) = decode::<Person>(table, &value) else { continue };
+                    person.summary_at = person.summary_at.map(|t| remaining(t, NEXT_SUMMARY_MS));
+                    engine.people.insert(person.name.clone(), person);
                 }
                 META => {
                     if let Some(meta) = decode::<Meta>(table, &value) {
@@ -238,12 +281,12 @@ impl Engine {
                 _ => tracing::warn!(table, len = key.len(), "ledger: unknown table"),
             }
         }
-        let last = engine.incidents.keys().chain(engine.outbox.keys()).max();
+        let last = engine.incidents.keys().copied().chain(engine.outbox.keys()).max();
         engine.next_id = engine.next_id.max(last.map_or(0, |id| id + 1));
         resolved.sort_unstable();
         let surplus = resolved.len().saturating_sub(RECENT_INCIDENTS);
         for (_, id) in resolved.into_iter().take(surplus) {
-            engine.incidents.remove(&id);
+            engine.incidents.remove(id);
         }
         engine.restore_groups(groups, now, remaining);
         engine
@@ -281,7 +324,7 @@ impl Engine {
         let orphans: Vec<u64> = self
             .outbox
             .values()
-            .filter(|d| d.incident.is_none() && !self.groups.contains_key(&d.group))
+            .filter(|d| d.is_plain() && !self.groups.contains_key(&d.group))
             .map(|d| d.id)
             .collect();
         for id in orphans {
@@ -344,6 +387,12 @@ impl Engine {
         }
     }
 
+    /// Writes all incidents again, for a ledger without the lists of them.
+    pub fn list_incidents_anew(&mut self) {
+        let keys = self.incidents.keys().map(|id| Key::Incident(*id));
+        self.dirty.extend(keys);
+    }
+
     /// The identity of the ledger.
     pub fn instance(&self) -> &str {
         &self.instance
@@ -358,4 +407,93 @@ pub fn incident_key(id: u64) -> (&'static str, [u8; 8]) {
 /// Reads an incident's record.
 pub fn read_incident(bytes: &[u8]) -> Option<Incident> {
     decode(INCIDENTS, bytes)
+}
+
+/// The tables by which incidents are found: those that are open, and those that are resolved.
+pub const INCIDENT_TABLES: (&str, &str, &str) = (INCIDENTS, OPEN, RESOLVED);
+
+/// What the ledger knows of a resolved incident: its number, when it was resolved (ms), how long its record is.
+pub fn read_resolved(key: &[u8], value: &[u8]) -> Option<(u64, Timestamp, u64)> {
+    let id = u64::from_be_bytes(key.try_into().ok()?);
+    let (at, size) = value.split_at_checked(8)?;
+    let (at, size) = (at.try_into().ok()?, size.try_into().ok()?);
+    Some((id, Timestamp::from_be_bytes(at), u64::from(u32::from_be_bytes(size))))
+}
+
+/// Everything that is wrong in the records of a ledger, a line each. Tables of others are not looked at.
+pub fn verify(rows: &[(String, Vec<u8>, Vec<u8>)]) -> Vec<String> {
+    fn each<T: DeserializeOwned>(
+        rows: &[(String, Vec<u8>, Vec<u8>)],
+        table: &str,
+        wrong: &mut Vec<String>,
+    ) -> Vec<(Vec<u8>, T)> {
+        let mut out = Vec::new();
+        for (_, key, value) in rows.iter().filter(|(t, ..)| t == table) {
+            match serde_json::from_slice::<Versioned<T>>(value) {
+                Ok(record) if record.v == VERSION => out.push((key.clone(), record.r)),
+                Ok(record) => wrong.push(format!("{table} {key:?}: unknown version {}", record.v)),
+                Err(e) => wrong.push(format!("{table} {key:?}: {e}")),
+            }
+        }
+        out
+    }
+    let mut wrong = Vec::new();
+    let incidents = each::<Incident>(rows, INCIDENTS, &mut wrong);
+    let groups = each::<GroupRecord>(rows, GROUPS, &mut wrong);
+    let outbox = each::<Delivery>(rows, OUTBOX, &mut wrong);
+    let meta = each::<Meta>(rows, META, &mut wrong);
+    each::<AlertRecord>(rows, ALERTS, &mut wrong);
+    each::<Person>(rows, PEOPLE, &mut wrong);
+    for (key, silence) in each::<Silence>(rows, SILENCES, &mut wrong) {
+        if let Err(e) = silence.compile() {
+            wrong.push(format!("silence {}: {e}", String::from_utf8_lossy(&key)));
+        }
+    }
+    let index = |table: &str| -> BTreeSet<Vec<u8>> {
+        rows.iter().filter(|(t, ..)| t == table).map(|(_, key, _)| key.clone()).collect()
+    };
+    let (open, resolved) = (index(OPEN), index(RESOLVED));
+    let next_id = meta.first().map_or(0, |(_, m)| m.next_id);
+    let mut known = BTreeSet::new();
+    for (key, i) in &incidents {
+        let id = i.id;
+        known.insert(id);
+        let mut check = |fine: bool, what: &str| {
+            if !fine {
+                wrong.push(format!("incident {id}: {what}"));
+            }
+        };
+        check(*key == id.to_be_bytes(), "it stands under another number");
+        check(id < next_id, "its number will be given again");
+        check(open.contains(key) == i.is_open(), "the list of open incidents is wrong about it");
+        check(resolved.contains(key) != i.is_open(), "the list of resolved incidents is wrong about it");
+        check(i.is_open() || i.resolved_at.is_some(), "it is resolved, but not since when");
+        let waits = i.state != crate::paging::incident::State::Triggered || i.next_at().is_some();
+        check(waits, "nobody has taken it, and nothing comes next");
+        check(i.step < i.policy.steps.len().max(1), "its step is not in its policy");
+    }
+    for key in open.union(&resolved).filter(|k| !incidents.iter().any(|(key, _)| key == *k)) {
+        wrong.push(format!("incident {key:?} is listed, but not there"));
+    }
+    for (_, g) in groups {
+        if g.incident.is_some_and(|i| !known.contains(&i)) {
+            wrong.push(format!("group {:?}: its incident is not there", g.id));
+        }
+    }
+    let mut keys = BTreeSet::new();
+    for (key, d) in &outbox {
+        if *key != d.id.to_be_bytes() || d.id >= next_id {
+            wrong.push(format!(
+                "delivery {}: it stands under another number, or its own will be given again",
+                d.id
+            ));
+        }
+        if !keys.insert(&d.key) {
+            wrong.push(format!("delivery {}: another one has its key {}", d.id, d.key));
+        }
+        if let Some(i) = d.incident.iter().chain(&d.incidents).find(|i| !known.contains(i)) {
+            wrong.push(format!("delivery {}: its incident {i} is not there", d.id));
+        }
+    }
+    wrong
 }

@@ -1,14 +1,15 @@
 //! What can be seen from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::filter::Inhibitor;
 use super::{Engine, Now};
-use crate::model::Timestamp;
+use crate::model::{Alert, Fingerprint, Labels, Timestamp};
 use crate::paging::incident::{Acknowledgement, Incident, State};
 use crate::paging::notification::GoTime;
+use crate::paging::route::Route;
 
 /// An incident for `/api/v1/incidents`.
 #[derive(Debug, Clone, Serialize)]
@@ -219,8 +220,8 @@ impl IncidentView {
 
 impl Engine {
     /// The incidents in memory, the newest first: all that are open, and the last that were resolved.
-    pub fn incident_views(&self, now: Now) -> Vec<IncidentView> {
-        self.incidents.values().rev().map(|i| IncidentView::new(i, now)).collect()
+    pub fn recent(&self) -> Vec<Arc<Incident>> {
+        self.incidents.shared().rev().cloned().collect()
     }
 
     /// One incident, when it is in memory.
@@ -233,68 +234,92 @@ impl Engine {
         self.incidents.values()
     }
 
-    /// The alerts that fire now.
-    pub fn alert_views(&self, now: Now) -> Vec<AlertView> {
-        let mut receivers: BTreeMap<_, Vec<NameView>> = BTreeMap::new();
-        for group in self.groups.values() {
-            for fingerprint in &group.alerts {
+    /// What muting says of the alerts that fire now, to make views of elsewhere.
+    pub fn firing_now(&self, now: Now) -> FiringNow {
+        let rules = &self.config.inhibit_rules;
+        let inhibitor = self.inhibitor(now);
+        let firing = self.alerts.iter().filter(|(_, e)| !e.alert.resolved_at(now.wall));
+        let mut alerts: Vec<FiringAlert> = firing
+            .map(|(fingerprint, entry)| FiringAlert {
+                fingerprint: *fingerprint,
+                silenced_by: self.silenced_by(&entry.alert, now).map(str::to_owned).collect(),
+                inhibited_by: inhibitor.muted_by(rules, &entry.alert.labels),
+                alert: Arc::clone(&entry.alert),
+            })
+            .collect();
+        alerts.sort_by_key(|a| a.fingerprint.0);
+        let groups = self
+            .groups
+            .values()
+            .map(|g| (Arc::clone(&g.route), g.labels.clone(), g.alerts.iter().copied().collect()))
+            .collect();
+        FiringNow { alerts, groups }
+    }
+}
+
+/// The alerts that fire, and their groups.
+pub struct FiringNow {
+    /// By fingerprint.
+    alerts: Vec<FiringAlert>,
+    groups: Vec<(Arc<Route>, Labels, Vec<Fingerprint>)>,
+}
+
+struct FiringAlert {
+    fingerprint: Fingerprint,
+    alert: Arc<Alert>,
+    silenced_by: Vec<String>,
+    inhibited_by: Option<Fingerprint>,
+}
+
+impl FiringNow {
+    /// For `/api/v2/alerts`.
+    pub fn alert_views(&self) -> Vec<AlertView> {
+        let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
+        for (route, _, members) in &self.groups {
+            for fingerprint in members {
                 let names = receivers.entry(*fingerprint).or_default();
-                let name = NameView { name: group.route.receiver.clone() };
+                let name = NameView { name: route.receiver.clone() };
                 if !names.contains(&name) {
                     names.push(name);
                 }
             }
         }
-        self.views(now, |fingerprint| receivers.remove(fingerprint).unwrap_or_default(), |_| true)
+        let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
+        self.alerts.iter().map(|a| a.view(names(a))).collect()
     }
 
-    /// The groups and their alerts.
-    pub fn group_views(&self, now: Now) -> Vec<GroupView> {
-        let view = |g: &super::Group| {
-            let receiver = NameView { name: g.route.receiver.clone() };
-            let alerts =
-                self.views(now, |_| vec![receiver.clone()], |fingerprint| g.alerts.contains(fingerprint));
-            GroupView { labels: super::groups::owned(&g.labels), receiver, alerts }
+    /// For `/api/v2/alerts/groups`.
+    pub fn group_views(&self) -> Vec<GroupView> {
+        let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
+        let view = |(route, labels, members): &(Arc<Route>, Labels, Vec<Fingerprint>)| {
+            let receiver = NameView { name: route.receiver.clone() };
+            let alerts = members.iter().filter_map(of).map(|i| self.alerts[i].view(vec![receiver.clone()]));
+            GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
         };
-        self.groups.values().map(view).collect()
+        self.groups.iter().map(view).collect()
     }
+}
 
-    fn views(
-        &self,
-        now: Now,
-        mut receivers: impl FnMut(&crate::model::Fingerprint) -> Vec<NameView>,
-        wanted: impl Fn(&crate::model::Fingerprint) -> bool,
-    ) -> Vec<AlertView> {
-        let firing = || self.alerts.iter().filter(|(_, e)| !e.alert.resolved_at(now.wall));
-        let inhibitor =
-            Inhibitor::new(&self.config.inhibit_rules, firing().map(|(f, e)| (*f, &e.alert.labels)));
-        let mut out: Vec<AlertView> = firing()
-            .filter(|(f, _)| wanted(f))
-            .map(|(fingerprint, entry)| {
-                let a = &entry.alert;
-                let silenced_by: Vec<String> = self.silenced_by(a, now).map(str::to_owned).collect();
-                let inhibited_by: Vec<String> =
-                    inhibitor.muted_by(&a.labels).iter().map(ToString::to_string).collect();
-                let muted = !silenced_by.is_empty() || !inhibited_by.is_empty();
-                AlertView {
-                    labels: super::groups::owned(&a.labels),
-                    annotations: super::groups::owned(&a.annotations),
-                    starts_at: time(a.starts_at),
-                    ends_at: time(a.ends_at),
-                    updated_at: time(a.updated_at),
-                    generator_url: a.generator_url.clone(),
-                    fingerprint: fingerprint.to_string(),
-                    receivers: receivers(fingerprint),
-                    status: AlertStatusView {
-                        state: if muted { "suppressed" } else { "active" },
-                        silenced_by,
-                        inhibited_by,
-                        muted_by: Vec::new(),
-                    },
-                }
-            })
-            .collect();
-        out.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
-        out
+impl FiringAlert {
+    fn view(&self, receivers: Vec<NameView>) -> AlertView {
+        let a = &self.alert;
+        let inhibited_by: Vec<String> = self.inhibited_by.iter().map(ToString::to_string).collect();
+        let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty();
+        AlertView {
+            labels: super::groups::owned(&a.labels),
+            annotations: super::groups::owned(&a.annotations),
+            starts_at: time(a.starts_at),
+            ends_at: time(a.ends_at),
+            updated_at: time(a.updated_at),
+            generator_url: a.generator_url.clone(),
+            fingerprint: self.fingerprint.to_string(),
+            receivers,
+            status: AlertStatusView {
+                state: if muted { "suppressed" } else { "active" },
+                silenced_by: self.silenced_by.clone(),
+                inhibited_by,
+                muted_by: Vec::new(),
+            },
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! How the rest of the house speaks with paging.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     metrics: PagingMetrics,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
+    durable: Arc<AtomicBool>,
     current: RwLock<Option<Current>>,
 }
 
@@ -55,7 +57,12 @@ impl Shared {
         clock: Arc<dyn Clock>,
         ledger: Ledger,
     ) -> Arc<Self> {
-        Arc::new(Self { tx, metrics, clock, ledger, current: RwLock::new(None) })
+        let durable = Arc::new(AtomicBool::new(true));
+        Arc::new(Self { tx, metrics, clock, ledger, durable, current: RwLock::new(None) })
+    }
+
+    pub fn durable(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.durable)
     }
 
     pub fn configure(&self, config: &Arc<PagingConfig>, links: Option<AckLinks>) {
@@ -210,7 +217,22 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn incidents(&self) -> Result<Vec<IncidentView>, PagerError> {
-        self.call(|engine, now| engine.incident_views(now)).await
+        self.newest_incidents(true, usize::MAX).await
+    }
+
+    /// As [`incidents`](Self::incidents), at most `limit`, and perhaps without those that are resolved. The views
+    /// are made here: the dispatcher only hands out what it has.
+    ///
+    /// # Errors
+    /// Paging has ended.
+    pub async fn newest_incidents(
+        &self,
+        resolved_too: bool,
+        limit: usize,
+    ) -> Result<Vec<IncidentView>, PagerError> {
+        let (recent, now) = self.call(|engine, now| (engine.recent(), now)).await?;
+        let wanted = recent.iter().filter(|i| resolved_too || i.is_open()).take(limit);
+        Ok(wanted.map(|i| IncidentView::new(i, now)).collect())
     }
 
     /// One incident, also an old one.
@@ -266,7 +288,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn active_alerts(&self) -> Result<Vec<AlertView>, PagerError> {
-        self.call(|engine, now| engine.alert_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.alert_views())
     }
 
     /// The groups of alerts.
@@ -274,7 +296,7 @@ impl PagerHandle {
     /// # Errors
     /// Paging has ended.
     pub async fn groups(&self) -> Result<Vec<GroupView>, PagerError> {
-        self.call(|engine, now| engine.group_views(now)).await
+        Ok(self.call(|engine, now| engine.firing_now(now)).await?.group_views())
     }
 
     /// All silences.
@@ -328,6 +350,11 @@ impl PagerHandle {
         self.shared.configure(&config, links);
         self.heart.configure(&tokio::runtime::Handle::current(), &config);
         Ok(())
+    }
+
+    /// Does the ledger take what is written? While it does not, pages go out from memory.
+    pub fn is_durable(&self) -> bool {
+        self.shared.durable.load(Ordering::Relaxed)
     }
 
     /// The ledger's identity, with which every key begins.

@@ -16,7 +16,7 @@ use super::config::PagingConfig;
 use super::engine::{Engine, Now};
 use super::metrics::PagingMetrics;
 use super::receivers::{NoTemplates, Render, SenderParts, Senders, Threads, Transport};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Clock, SystemClock};
 
 pub use handle::{LinkedAck, OnCallView, PagerHandle};
@@ -81,10 +81,23 @@ impl Pager {
     ) -> Result<PagerHandle, PagerError> {
         let config = Arc::new(config);
         let now = Now { wall: options.clock.now(), boot: options.clock.boottime() };
-        let rows = book::read(&ledger);
-        let degraded = rows.is_none();
+        let read = book::read(&ledger).or_else(|e| match e {
+            LedgerError::Damaged(why) => {
+                ledger.begin_afresh(&why)?;
+                book::read(&ledger)
+            }
+            other => Err(other),
+        });
+        let degraded = read.is_err();
+        let (rows, listed) = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the ledger cannot be read: incidents from before are not known");
+            (Vec::new(), true)
+        });
         let instance = new_instance(now);
-        let engine = Engine::restore(Arc::clone(&config), &instance, rows.unwrap_or_default(), now);
+        let mut engine = Engine::restore(Arc::clone(&config), &instance, rows, now);
+        if !listed {
+            engine.list_incidents_anew();
+        }
         let plant = Plant {
             instance: engine.instance().to_owned(),
             external_url: options.external_url,
@@ -113,6 +126,7 @@ impl Pager {
             runtime: runtime.clone(),
             tx,
             under_way: 0,
+            durable: shared.durable(),
         };
         let thread = std::thread::Builder::new()
             .name("paging".to_owned())

@@ -1,6 +1,7 @@
 //! The dispatcher's thread: inputs in, one transaction, then what is to be sent.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     pub runtime: tokio::runtime::Handle,
     pub tx: SyncSender<Input>,
     pub under_way: usize,
+    /// For those who look from outside.
+    pub durable: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -113,6 +116,8 @@ impl Worker {
             Written::Nothing => {}
         }
         self.metrics.ledger_up.set(i64::from(!self.book.is_degraded()));
+        self.engine.set_durable(!self.book.is_degraded());
+        self.durable.store(!self.book.is_degraded(), Ordering::Relaxed);
         for answer in answers {
             answer();
         }
@@ -121,7 +126,7 @@ impl Worker {
             self.send(job);
         }
         self.metrics.observe(&mut self.engine);
-        self.book.prune(now);
+        self.book.prune(now, self.engine.config().history);
     }
 
     fn send(&mut self, job: Job) {

@@ -140,21 +140,33 @@ fn bodies(config: &EmailConfig, message: &Message<'_>) -> (Option<String>, Optio
         })),
     };
     let plain = plain.or_else(|| page.is_none().then(|| text::body(n, None)));
-    let Some(url) = url else { return (plain, page) };
-    let plain = plain.map(|t| if t.contains(&url) { t } else { format!("Acknowledge: {url}\n\n{t}") });
-    let page = page.map(|p| {
-        // The template may have it, with its signs escaped or not.
-        let token = url.rsplit('/').next().unwrap_or(&url);
-        if p.contains(token) {
-            return p;
-        }
-        let link = format!("<p><a href=\"{}\">Acknowledge</a></p>", escaped(&url));
-        match p.rfind("</body>") {
-            Some(at) => format!("{}{link}{}", &p[..at], &p[at..]),
-            None => p + &link,
-        }
-    });
+    let (mut plain, mut page) = (plain, page);
+    if let Some(url) = url {
+        plain = plain.map(|t| if t.contains(&url) { t } else { format!("Acknowledge: {url}\n\n{t}") });
+        page = page.map(|p| with_link(p, &url, "Acknowledge"));
+    }
+    if let Some(url) = message.feedback_url() {
+        plain = plain.map(|t| format!("{}\n\n{FEEDBACK} {url}\n", t.trim_end()));
+        page = page.map(|p| with_link(p, &url, FEEDBACK));
+    }
     (plain, page)
+}
+
+/// What is asked for when it is over, or while it lasts.
+const FEEDBACK: &str = "Was it worth it?";
+
+/// A page with a link at its end, unless it has that link already.
+fn with_link(page: String, url: &str, text: &str) -> String {
+    // The template may have escaped its signs.
+    let token = url.rsplit('/').next().unwrap_or(url);
+    if page.contains(token) {
+        return page;
+    }
+    let link = format!("<p><a href=\"{}\">{text}</a></p>", escaped(url));
+    match page.rfind("</body>") {
+        Some(at) => format!("{}{link}{}", &page[..at], &page[at..]),
+        None => page + &link,
+    }
 }
 
 /// What mails about the same thing refer to.

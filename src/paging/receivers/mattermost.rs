@@ -38,7 +38,7 @@ fn body(config: &MattermostConfig, message: &Message<'_>) -> Value {
     put("type", part(&config.r#type));
     let link = message.ack_url().map(|url| format!("[Acknowledge]({url})\n")).unwrap_or_default();
     if let Some(text) = config.text.as_deref() {
-        put("text", cut(&format!("{link}{}", message.text(text)), MAX_TEXT).into());
+        put("text", cut(&format!("{link}{}", message.marked(message.text(text))), MAX_TEXT).into());
     }
     if let Some(card) = config.props.as_ref().and_then(|p| p.card.as_deref()) {
         put("props", json!({"card": message.text(card)}));

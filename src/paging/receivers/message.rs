@@ -134,11 +134,12 @@ impl<'a> Message<'a> {
         if !template.contains("{{") {
             return Ok(template.to_owned());
         }
-        let ack_url = self.ack_url();
+        let (ack_url, feedback_url) = (self.ack_url(), self.feedback_url());
         let context = RenderContext {
             notification: self.notification(),
             external_url: self.external_url(),
             ack_url: ack_url.as_deref(),
+            feedback_url: feedback_url.as_deref(),
             html,
         };
         self.shared.render.render(template, &context).inspect_err(|error| {
@@ -176,11 +177,19 @@ impl<'a> Message<'a> {
         self.headline(self.text_or(template, || text::subject(n)))
     }
 
+    /// Is it only a drill?
+    pub fn is_drill(&self) -> bool {
+        self.notification().incident.as_ref().is_some_and(|i| i.drill)
+    }
+
+    /// A text, which says when this is only a drill.
+    pub fn marked(&self, text: String) -> String {
+        if self.is_drill() && !text.contains("DRILL") { format!("DRILL: {text}") } else { text }
+    }
+
     /// A text on one line, which says when this is only a drill.
     pub fn headline(&self, title: String) -> String {
-        let n = self.notification();
-        let drill = n.incident.as_ref().is_some_and(|i| i.drill) && !title.contains("DRILL");
-        let title = if drill { format!("DRILL: {title}") } else { title };
+        let title = self.marked(title);
         title.lines().collect::<Vec<_>>().join(" ").trim().to_owned()
     }
 
@@ -219,9 +228,9 @@ impl<'a> Message<'a> {
     /// repeat what it was sent.
     pub fn without_secrets(&self, outcome: Outcome, configured: &[Secret]) -> Outcome {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = self.ack_url();
+        let links = [self.ack_url(), self.feedback_url()];
         let hide = |reason: String| {
-            let used = used.iter().chain(&links).map(String::as_str);
+            let used = used.iter().chain(links.iter().flatten()).map(String::as_str);
             let all: Vec<&str> = configured.iter().map(Secret::expose).chain(used).collect();
             visit::without(&reason, all.iter().copied().chain(all.iter().filter_map(|s| path(s))))
         };
@@ -278,11 +287,14 @@ pub(super) fn json_request<T: serde::Serialize>(
 }
 
 fn request(method: Method, url: String, kind: &str, body: Vec<u8>, message: &Message<'_>) -> HttpRequest {
-    let headers = vec![
+    let mut headers = vec![
         ("Content-Type".to_owned(), kind.to_owned()),
         ("User-Agent".to_owned(), concat!("sideband/", env!("CARGO_PKG_VERSION")).to_owned()),
         ("Idempotency-Key".to_owned(), message.key()),
     ];
+    if message.is_drill() {
+        headers.push(("X-Sideband-Drill".to_owned(), "true".to_owned()));
+    }
     HttpRequest { method, url, headers, body }
 }
 
@@ -346,7 +358,44 @@ pub(super) fn failed(e: &NetError) -> Outcome {
         NetError::Config(reason) if reason.contains("invalid URL") => {
             Outcome::Final { reason: "the URL is no http or https URL".to_owned() }
         }
+        // A file with credentials that is exchanged just now.
+        NetError::Config(reason) if reason.starts_with("unable to read") => {
+            Outcome::Retry { reason: reason.clone(), after_ms: None }
+        }
         NetError::Config(reason) => Outcome::Final { reason: reason.clone() },
         other => Outcome::Retry { reason: other.to_string(), after_ms: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_may_repeat_of_an_address() {
+        for (url, expect) in [
+            ("https://h.test/services/T0/B0", Some("services/T0/B0")),
+            ("https://h.test/short", None),
+            ("https://h.test", None),
+            ("no address at all", None),
+            ("https://h.test/ä/long enough", Some("ä/long enough")),
+        ] {
+            assert_eq!(path(url), expect, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_here_and_what_may_pass() {
+        let retried = |e: &NetError| matches!(failed(e), Outcome::Retry { .. });
+        for (error, expect) in [
+            (NetError::Config("unable to read /x: gone".into()), true),
+            (NetError::Config("invalid URL \"s3cret\": no scheme".into()), false),
+            (NetError::Config("cannot build the request".into()), false),
+            (NetError::Tls("not trusted".into()), true),
+            (NetError::Timeout(TIMEOUT), true),
+        ] {
+            assert_eq!(retried(&error), expect, "{error}");
+            assert!(!format!("{:?}", failed(&error)).contains("s3cret"));
+        }
     }
 }

@@ -9,6 +9,8 @@ pub struct RenderContext<'a> {
     pub external_url: &'a str,
     /// The link to acknowledge, where there is one: `.AckURL` in templates, otherwise empty there.
     pub ack_url: Option<&'a str>,
+    /// The link to say whether it was useful: `.FeedbackURL`, likewise.
+    pub feedback_url: Option<&'a str>,
     /// Is the output a page, in which what is inserted must be escaped?
     pub html: bool,
 }

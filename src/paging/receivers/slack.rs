@@ -138,6 +138,9 @@ impl Channel<'_> {
         if let Some(url) = message.ack_url() {
             text = format!("{text}\n<{url}|Acknowledge>");
         }
+        if let Some(url) = message.feedback_url().filter(|_| n.reason == Reason::Resolved) {
+            text = format!("{text}\n<{url}|Was it worth it?>");
+        }
         let mut reply = json!({
             "channel": thread.channel, "thread_ts": thread.ts, "text": cut(&text, MAX_TEXT),
         });

@@ -52,6 +52,7 @@ async fn attempt(config: &TelegramConfig, message: &Message<'_>, client: &HttpCl
     if let Some(url) = message.ack_url().filter(|url| !text.is_empty() && !text.contains(url.as_str())) {
         text = format!("Acknowledge: {url}\n{text}");
     }
+    text = if text.is_empty() { text } else { message.marked(text) };
     if text.is_empty() || text.chars().count() > MAX_TEXT {
         // Cut in the middle of a tag it would be refused.
         (text, mode) = (plain(), "");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::paging::notification::{Notification, NotifiedAlert, Reason};
+use crate::paging::notification::{DIGEST, Notification, NotifiedAlert, Reason};
 
 /// Alerts that a text lists; the rest is counted.
 const MAX_LISTED: usize = 20;
@@ -19,7 +19,10 @@ pub(super) fn subject(n: &Notification) -> String {
             out.push_str("[ACKNOWLEDGED] ");
         }
     }
-    let firing = firing(n).count();
+    if n.why == DIGEST {
+        out.push_str("[DIGEST] ");
+    }
+    let firing = firing(n).count() + n.more;
     match n.status() {
         "firing" => {
             let _ = write!(out, "[FIRING:{firing}]");
@@ -95,6 +98,9 @@ pub(super) fn list<'a>(alerts: impl Iterator<Item = &'a NotifiedAlert>) -> Strin
 /// Summaries, and who is asked to do what: for people.
 pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
     let mut out = String::new();
+    for note in &n.notes {
+        let _ = writeln!(out, "{note}");
+    }
     let common = n.common_annotations();
     for name in ["summary", "description", "runbook_url"] {
         if let Some(text) = common.get(name) {
@@ -117,6 +123,9 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
     }
     if firing(n).next().is_some() {
         let _ = write!(out, "Firing:\n{}", list(firing(n)));
+        if n.more > 0 {
+            let _ = writeln!(out, "and {} more", n.more);
+        }
     }
     if resolved(n).next().is_some() {
         let _ = write!(out, "Resolved:\n{}", list(resolved(n)));

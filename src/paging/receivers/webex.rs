@@ -18,6 +18,7 @@ pub(super) async fn send(config: &WebexConfig, message: &Message<'_>, client: &H
     let n = message.notification();
     let text = message
         .text_or(config.message.as_deref(), || format!("{}\n{}", message.title(None), text::body(n, None)));
+    let text = message.marked(text);
     let mut text = match message.ack_url() {
         Some(url) => format!("Acknowledge: {url}\n{text}"),
         None => text,

@@ -218,6 +218,9 @@ impl Check<'_> {
         if let Some(bands) = &rule.bands {
             self.at(bands, "invalid field 'bands': only sigma rules have it");
         }
+        if let Some(after) = &rule.after_page {
+            self.at(after, "invalid field 'after_page': only sigma rules have it");
+        }
     }
 
     fn recording(&mut self, rule: &raw::Rule, hold: Option<Duration>, keep_firing_for: Option<Duration>) {
@@ -392,7 +395,7 @@ impl Check<'_> {
             self.at(hold, "invalid field 'for' in sigma rule: each band has its own");
         }
         let before = self.errors.len();
-        let config = self.sigma_config(place, rule, keep_firing_for);
+        let mut config = self.sigma_config(place, rule, keep_firing_for);
         let templates = self.templates(rule, labels, &SIGMA_VARIABLES);
         if self.errors.len() > before {
             return None;
@@ -402,6 +405,12 @@ impl Check<'_> {
         for (i, band) in config.bands.iter().enumerate() {
             for name in band.labels.keys().filter(|n| n.is_empty() || *n == METRIC_NAME) {
                 self.at(place, format!("invalid label name: {name} (bands[{i}])"));
+            }
+        }
+        // Bands that say nothing of their severity have the rule's: the detector needs to know which of them page.
+        if let Some(severity) = labels.get("severity") {
+            for band in &mut config.bands {
+                band.labels.entry("severity".to_owned()).or_insert_with(|| severity.to_owned());
             }
         }
         match sigma::Detector::new(config) {
@@ -456,7 +465,8 @@ impl Check<'_> {
             page_budget: self.read(rule.page_budget.as_ref()),
             page_quiet: self.read(rule.page_quiet.as_ref()),
             record,
-            judge: self.read(rule.judge.as_ref()),
+            judge: self.read(rule.judge.as_ref()).unwrap_or_default(),
+            after_page: rule.after_page.as_ref().map(|a| a.value).unwrap_or_default(),
         }
     }
 
@@ -474,6 +484,9 @@ impl Check<'_> {
         }
         if let (true, Some(baseline)) = (key.starts_with("baseline"), &rule.baseline) {
             return self.at(baseline, e);
+        }
+        if let (true, Some(after)) = (key.starts_with("after_page"), &rule.after_page) {
+            return self.at(after, e);
         }
         if let (Some(rest), Some(bands)) = (key.strip_prefix("bands"), &rule.bands) {
             let index = rest

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::model::yaml::Spanned;
-use crate::sigma::{Band, BaselineConfig};
+use crate::sigma::{AfterPage, Band, BaselineConfig};
 
 /// A text and its place. Numbers are taken as they are written.
 pub(super) type Text = Spanned<String>;
@@ -116,6 +116,7 @@ keys! {
         page_budget: Maybe = "page_budget",
         page_quiet: Maybe = "page_quiet",
         judge: Maybe = "judge",
+        after_page: Option<Spanned<AfterPage>> = "after_page",
     }
 }
 

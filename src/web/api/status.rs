@@ -50,6 +50,7 @@ fn runtime(state: &State) -> Result<Success, ApiError> {
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
         "serverTime": time_text(state.now()),
         "reloadConfigSuccess": facts.last_reload_ok,
+        "pagingDurable": (state.parts.pager)().is_none_or(|p| p.is_durable()),
         "lastConfigTime": time_text(facts.last_reload_at),
         "corruptionCount": 0,
         "goroutineCount": 0,

@@ -20,6 +20,10 @@ pub async fn page(state: &Arc<State>) -> String {
     let incidents = tokio::task::spawn_blocking(move || incidents.list(false, INCIDENTS)).await;
 
     let mut h = Html::default();
+    if (state.parts.pager)().is_some_and(|p| !p.is_durable()) {
+        h.raw("<p class=\"bad\" role=\"alert\">The ledger cannot be written: pages go out from memory, and a restart ")
+            .raw("would forget the incidents. Look at the disk.</p>");
+    }
     h.raw("<div class=\"tiles\">");
     tile(
         &mut h,

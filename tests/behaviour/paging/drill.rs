@@ -39,7 +39,7 @@ fn a_drill_reaches_the_backup_and_ends_by_itself() {
     assert_eq!(over, ["pager-a", "pager-b"]);
     // Nothing is left of it, and no new incident began.
     assert_eq!(w.engine.incidents().count(), 1);
-    assert!(w.engine.next_due().is_none() && w.engine.alert_views(w.now).is_empty());
+    assert!(w.engine.next_due().is_none() && w.engine.firing_now(w.now).alert_views().is_empty());
     // The time of the last good one outlives a restart.
     w.crash(MINUTE);
     assert_eq!(w.engine.last_good_drill(), Some(START + 5 * SECOND));
@@ -154,5 +154,5 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
     let mut w = World::new(CONFIG);
     w.engine.set_silence(w.now, silence).unwrap();
     assert_eq!(w.engine.drill(w.now, &request()), Err(DrillError::Muted));
-    assert!(w.engine.incidents().next().is_none() && w.engine.alert_views(w.now).is_empty());
+    assert!(w.engine.incidents().next().is_none() && w.engine.firing_now(w.now).alert_views().is_empty());
 }

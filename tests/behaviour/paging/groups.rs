@@ -96,7 +96,8 @@ fn muted_by_inhibition_silence_and_time() {
     assert_eq!(w.seen.iter().filter(|s| s.key.ends_with("n2")).count(), 1);
     let muted: Vec<_> = w
         .engine
-        .alert_views(w.now)
+        .firing_now(w.now)
+        .alert_views()
         .into_iter()
         .filter(|a| a.status.state == "suppressed")
         .map(|a| a.labels["alertname"].clone())

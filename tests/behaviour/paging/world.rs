@@ -86,6 +86,11 @@ pub struct World {
     pub config: Arc<PagingConfig>,
     /// ms by which the wall clock is off.
     pub skew: i64,
+    /// Promises that an attempt has broken.
+    pub broken: Vec<String>,
+    /// The first failure of the disk is the end: nothing is sent, or happens, after it.
+    pub dies: bool,
+    pub dead: bool,
 }
 
 impl World {
@@ -102,6 +107,9 @@ impl World {
             hanging: Vec::new(),
             config,
             skew: 0,
+            broken: Vec::new(),
+            dies: false,
+            dead: false,
         }
     }
 
@@ -155,8 +163,13 @@ impl World {
 
     /// Commits and sends until nothing is left to do now.
     pub fn pump(&mut self) {
-        loop {
-            assert!(self.commit(), "the disk works");
+        while !self.dead {
+            let written = self.commit();
+            self.dead = self.dies && !written;
+            if self.dead {
+                return;
+            }
+            assert!(written, "the disk works");
             let jobs = self.engine.take_sends(self.now, 1000);
             if jobs.is_empty() {
                 return;
@@ -170,6 +183,12 @@ impl World {
     /// An attempt that reaches its receiver.
     pub fn note(&mut self, job: &Job) {
         let mood = self.moods.get(&job.receiver).copied().unwrap_or(Mood::Works);
+        let incident = job.notification.incident.as_ref().and_then(|i| self.engine.incident(i.id));
+        if job.notification.reason == Reason::Page
+            && let Some(i) = incident.filter(|i| i.state != sideband::paging::incident::State::Triggered)
+        {
+            self.broken.push(format!("a page of an incident that is {:?}: {}", i.state, job.key));
+        }
         self.seen.push(Seen {
             at: self.at(),
             receiver: job.receiver.clone(),
@@ -203,7 +222,7 @@ impl World {
             self.now.wall += step;
             self.engine.tick(self.now);
             self.pump();
-            if self.now.boot >= end {
+            if self.now.boot >= end || self.dead {
                 return;
             }
             if self.engine.next_due().is_some_and(|d| d <= self.now.boot) {
@@ -227,6 +246,16 @@ impl World {
         self.engine = Engine::restore(Arc::clone(&self.config), "other", rows, self.now);
         self.engine.tick(self.now);
         self.pump();
+    }
+
+    /// What is wrong in the ledger.
+    pub fn verify(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        for table in self.ledger.tables().expect("a disk that works") {
+            let list = self.ledger.scan(&table, &[], None).expect("a disk that works");
+            rows.extend(list.into_iter().map(|(key, value)| (table.clone(), key, value)));
+        }
+        sideband::paging::engine::verify(&rows)
     }
 
     /// Receivers that were paged, with the times in seconds, the first attempt of each key only.

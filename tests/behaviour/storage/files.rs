@@ -83,6 +83,35 @@ fn a_killed_process_loses_nothing_that_was_committed() {
 }
 
 #[test]
+fn a_storage_in_use_can_be_looked_at_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, clock) = open(dir.path(), NOW);
+    let mut now = NOW;
+    for round in 0..6 {
+        fill(&storage, &clock, now, 240);
+        now += HOUR;
+        if round % 2 == 1 {
+            // Moves chunks into files, and finished parts of the log away.
+            storage.maintain(now);
+        }
+        let before = files(dir.path());
+        let looked = Storage::open_read_only(dir.path()).unwrap();
+        assert_same(&dump(&looked), &dump(&storage));
+        assert_eq!(looked.extent(), Some((NOW, now - 15_000)));
+        drop(looked);
+        assert_eq!(files(dir.path()), before);
+    }
+    // What is sealed while somebody looks is seen as well: read twice is read once.
+    let looked = Storage::open_read_only(dir.path()).unwrap();
+    let before = dump(&looked);
+    storage.maintain(now + HOUR);
+    assert_same(&dump(&looked), &before);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(Storage::open_read_only(empty.path()).is_err());
+    assert!(files(empty.path()).is_empty());
+}
+
+#[test]
 fn killed_at_any_byte_it_loses_at_most_the_batch_that_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let (storage, clock) = open(dir.path(), NOW);

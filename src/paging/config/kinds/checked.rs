@@ -455,3 +455,24 @@ impl Kind for WechatConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::GoDuration;
+
+    #[test]
+    fn go_durations_in_seconds() {
+        for (text, expect) in [
+            ("30s", 30),
+            ("1m", 60),
+            ("1h2m3.5s", 3723),
+            ("1500ms", 1),
+            ("-5m", 0),
+            ("9us", 0),
+            ("0", 0),
+            ("", 0),
+        ] {
+            assert_eq!(GoDuration(text.to_owned()).seconds(), expect, "{text}");
+        }
+    }
+}
