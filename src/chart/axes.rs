@@ -57,6 +57,11 @@ impl Scale {
         y.clamp(-HEIGHT, 2.0 * HEIGHT)
     }
 
+    /// The same, but not beyond the frame.
+    fn y_within(&self, v: f64) -> f64 {
+        self.y(v).clamp(TOP, HEIGHT - BOTTOM)
+    }
+
     /// Lines across, with their values, and times below.
     pub fn draw(&self, out: &mut String) {
         let step = nice_step(self.height / 5.0);
@@ -103,8 +108,8 @@ impl Scale {
                 out,
                 "<path class=\"band b{sigma}\" fill=\"var(--band,#3b82f6)\" fill-opacity=\"{opacity}\" d=\""
             );
-            path(out, run.iter().map(|(t, c, s)| (self.x(*t), self.y(c + k * s))), 'M');
-            path(out, run.iter().rev().map(|(t, c, s)| (self.x(*t), self.y(c - k * s))), 'L');
+            path(out, run.iter().map(|(t, c, s)| (self.x(*t), self.y_within(c + k * s))), 'M');
+            path(out, run.iter().rev().map(|(t, c, s)| (self.x(*t), self.y_within(c - k * s))), 'L');
             out.push_str("Z\"/>");
         }
         out.push_str(

@@ -84,7 +84,7 @@ pub fn bars(title: &str, rows: &[(String, f64)]) -> String {
 
 /// Bars from below, side by side: for hours and days. Rows keep their order; every so many have their label.
 pub fn columns(title: &str, rows: &[(String, f64)]) -> String {
-    const WIDE: f64 = 640.0;
+    const WIDE: f64 = 480.0;
     const HIGH: f64 = 170.0;
     const BASE: f64 = HIGH - 26.0;
     let shown = &rows[..rows.len().min(MAX_BARS)];
@@ -141,7 +141,10 @@ pub fn band(title: &str, points: &[BandPoint], marks: &[(i64, String)]) -> Strin
         .collect();
     let line: Vec<(i64, f64)> =
         points.iter().filter(|p| p.value.is_finite()).map(|p| (p.t_ms, p.value)).collect();
-    let edges = baseline.iter().flat_map(|(_, c, s)| [c - 3.0 * s, c + 3.0 * s]);
+    // A baseline that has just begun to learn is far wider than anything that happens later: it is cut at the frame.
+    let widest = 4.0 * median(baseline.iter().map(|(_, _, s)| *s).collect());
+    let shown = baseline.iter().map(|(_, c, s)| (c, 3.0 * s.min(widest)));
+    let edges = shown.flat_map(|(c, reach)| [c - reach, c + reach]);
     let scale = Scale::around(start, end, edges.chain(line.iter().map(|(_, v)| *v)));
     let gap = usual_step(&points).saturating_mul(3);
 
@@ -194,6 +197,12 @@ fn thinned(points: &[BandPoint]) -> Vec<BandPoint> {
         .chunks(points.len().div_ceil(MAX_POINTS))
         .filter_map(|chunk| chunk.iter().max_by(|a, b| distance(a).total_cmp(&distance(b))).copied())
         .collect()
+}
+
+/// The middle one, 0 of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// The median distance of neighbours, ms.
@@ -274,5 +283,11 @@ mod tests {
         let svg = band("b", &gap, &[]);
         assert_eq!(svg.matches("class=\"line").count(), 2);
         assert_eq!(svg.matches("class=\"band").count(), 6);
+        // A cold baseline does not flatten the rest.
+        let cold: Vec<BandPoint> =
+            (0..100).map(|i| p(i * 1000, 10.0, 10.0, if i < 3 { 500.0 } else { 1.0 })).collect();
+        let svg = band("b", &cold, &[]);
+        well_formed(&svg);
+        assert!(svg.contains(">20<") && !svg.contains(">500<"), "{svg}");
     }
 }

@@ -5,6 +5,7 @@ mod api;
 mod exposed;
 mod listener;
 mod pages;
+mod people;
 mod security;
 mod tls;
 
@@ -36,6 +37,7 @@ struct Fake {
     incidents: Mutex<Vec<IncidentView>>,
     done: Mutex<Vec<String>>,
     reload_error: Mutex<Option<String>>,
+    pager: Mutex<Option<sideband::paging::PagerHandle>>,
 }
 
 impl Fake {
@@ -191,6 +193,7 @@ impl World {
         let mut registry = Registry::default();
         let metrics = WebMetrics::register(&mut registry);
         let security = Arc::new(security);
+        let behind = fake.clone();
         let parts = Parts {
             storage: storage.clone(),
             engine: Arc::new(Engine::new(EngineOptions { max_steps: 11_001, ..EngineOptions::default() })),
@@ -201,7 +204,7 @@ impl World {
             rules: fake.clone(),
             targets: fake.clone(),
             incidents: fake.clone(),
-            pager: Arc::new(|| None),
+            pager: Arc::new(move || behind.pager.lock().unwrap().clone()),
             lifecycle: fake.clone(),
         };
         let web = Arc::new(Web::new(parts, options));

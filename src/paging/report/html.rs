@@ -15,7 +15,7 @@ const STYLE: &str = "\
 figure,tr{break-inside:avoid}h2{break-after:avoid}}\
 *{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--fg)}\
 h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:1.6rem 0 .4rem}.dim{color:var(--dim)}ul{padding-left:1.2rem}\
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:0 2rem}figure{margin:0}svg{width:100%;height:auto;display:block}\
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(24rem,1fr));gap:0 2rem}figure{margin:0;max-width:40rem}svg{width:100%;height:auto;display:block}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}\
 th{color:var(--dim);font-weight:600}.num{text-align:right;font-variant-numeric:tabular-nums}code{font:.85em ui-monospace,monospace;overflow-wrap:anywhere}\
 .better{color:var(--good)}.worse{color:var(--bad)}";

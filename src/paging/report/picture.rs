@@ -46,7 +46,17 @@ pub fn recorded(storage: &Storage, incident: &Incident, now: Timestamp) -> Optio
         };
         let (center, stddev, zscore) = (read("center")?, read("stddev")?, read("zscore"));
         let zscore = zscore.map(|(_, s)| s).unwrap_or_default();
-        let points = join(&center.1, &stddev.1, &zscore);
+        let mut points = join(&center.1, &stddev.1, &zscore);
+        // While it knows too little to judge, there is no band.
+        let cold: std::collections::BTreeSet<Timestamp> = read("ready")
+            .into_iter()
+            .flat_map(|(_, samples)| samples)
+            .filter(|s| s.v == 0.0)
+            .map(|s| s.t)
+            .collect();
+        for p in points.iter_mut().filter(|p| cold.contains(&p.t_ms)) {
+            (p.center, p.stddev) = (f64::NAN, f64::NAN);
+        }
         (!points.is_empty()).then(|| (rule.clone(), points))
     })
 }

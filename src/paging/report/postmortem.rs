@@ -99,7 +99,10 @@ fn facts(out: &mut String, i: &Incident) {
     }
     row("Policy", escaped(&i.policy.name));
     let labels = i.group_labels.iter().map(|(n, v)| escaped(&format!("{n}={v}")));
-    row("Labels", labels.collect::<Vec<_>>().join(", "));
+    let labels = labels.collect::<Vec<_>>().join(", ");
+    if !labels.is_empty() {
+        row("Labels", labels);
+    }
     row("Triggered", time(i.triggered_at));
     let people = || i.notified.iter().filter(|n| !n.automation);
     row(

@@ -120,7 +120,10 @@ fn head(h: &mut Html, i: &IncidentView) {
     if let Some(j) = &i.judged {
         h.raw("<dt>Judged</dt><dd>").raw(j.verdict.as_str()).raw("</dd>");
     }
-    h.raw("<dt>Labels</dt><dd>").labels(&i.group_labels).raw("</dd></dl>");
+    if !i.group_labels.is_empty() {
+        h.raw("<dt>Labels</dt><dd>").labels(&i.group_labels).raw("</dd>");
+    }
+    h.raw("</dl>");
 }
 
 /// What the alerts say of themselves.
