@@ -311,6 +311,9 @@ async fn slack_forgeries() {
         expires: i64::MAX / 2000 * 1000,
         person: "anna".into(),
     });
+    // Another last character, one that can stand at the end of any token.
+    let (rest, last) = value.split_at(value.len() - 1);
+    let forged = format!("{rest}{}", if last == "A" { "Q" } else { "A" });
     let cases: Vec<(&str, Callback, CallbackError)> = vec![
         ("no signature", with(&|c| c.signature.clear()), Unsigned),
         ("no timestamp", with(&|c| c.timestamp.clear()), Unsigned),
@@ -328,7 +331,7 @@ async fn slack_forgeries() {
         ("no payload", malformed("a=b"), Malformed("there is no payload")),
         ("no JSON", malformed("payload=x"), Malformed("the payload is no interaction")),
         ("bad escapes", malformed("payload=%"), Malformed("there is no payload")),
-        ("a forged token", bad_token(&format!("{}A", &value[..value.len() - 1])), link.into()),
+        ("a forged token", bad_token(&forged), link.into()),
         ("a token of another key", bad_token(&foreign), link.into()),
         ("an empty token", bad_token(""), sideband::paging::acklink::LinkError::Malformed.into()),
         (
