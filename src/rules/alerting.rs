@@ -19,6 +19,8 @@ pub(super) struct At {
     pub read: Timestamp,
     /// The most alerts or series; 0: no limit.
     pub limit: usize,
+    /// Time from one evaluation to the next, ms.
+    pub interval_ms: i64,
 }
 
 /// A series for which the condition holds now.

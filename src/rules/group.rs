@@ -150,7 +150,12 @@ impl Group {
             *times.first.get_or_insert(ts)
         };
         let restoring = ts.saturating_sub(first) <= RESTORE_MS;
-        let at = At { ts, read: ts.saturating_sub(self.query_offset_ms), limit: self.spec.limit };
+        let at = At {
+            ts,
+            read: ts.saturating_sub(self.query_offset_ms),
+            limit: self.spec.limit,
+            interval_ms: self.interval_ms,
+        };
         let mut outcome = Outcome::default();
         for rule in &self.rules {
             let started = Instant::now();
@@ -204,7 +209,12 @@ impl Group {
         rule: &Rule,
         ts: Timestamp,
     ) -> Result<Vec<(Labels, f64)>, String> {
-        let at = At { ts, read: ts.saturating_sub(self.query_offset_ms), limit: self.spec.limit };
+        let at = At {
+            ts,
+            read: ts.saturating_sub(self.query_offset_ms),
+            limit: self.spec.limit,
+            interval_ms: self.interval_ms,
+        };
         self.run(context, rule, at, false)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{Labels, Timestamp, format_float};
-use crate::sigma::{Action, Evaluation, Judgement, Phase};
+use crate::sigma::{Action, Evaluation, Judgement, Model, Phase, once_in_days};
 use crate::template::Value;
 
 use super::alerting::{At, DUPLICATE};
@@ -139,7 +139,8 @@ fn describe(
     labels.set("band", &band).set("alertname", &rule.name);
     let mut annotations = Labels::empty().to_builder();
     let fires = want.fired_at.is_some();
-    annotations.set("explanation", &explanation(j, &band, &pages.sentence(at.ts)));
+    annotations
+        .set("explanation", &explanation(j, &band, &chance(spec, j, at.interval_ms), &pages.sentence(at.ts)));
     if let Standing::Held { .. } = want.standing
         && fires
         && band_pages(rule, spec, want.band)
@@ -201,10 +202,31 @@ fn four(v: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Why the alert is there, in one sentence of numbers and one about the rule.
-fn explanation(j: &Judgement, band: &str, record: &str) -> String {
+/// How rare so far a value would be if the noise were normal and independent, which real noise is not: a measure, no promise. Empty for
+/// distances that are not in σ of noise.
+fn chance(spec: &SigmaSpec, j: &Judgement, interval_ms: i64) -> String {
+    let config = spec.detector.config();
+    if config.baseline.model == Model::Novelty {
+        return String::new();
+    }
+    let days = once_in_days(j.zscore, config.direction, interval_ms);
+    let seldom = match days {
+        d if d.is_nan() => return String::new(),
+        d if d > A_MILLION_YEARS => "less than once in a million years".to_owned(),
+        d if d >= 730.0 => format!("once in {} years", four((d / 365.25).round())),
+        d if d >= 2.0 => format!("once in {} days", four(d)),
+        d => format!("{} times a day", four(1.0 / d)),
+    };
+    format!(" Normal noise comes so far out {seldom} at this evaluation interval.")
+}
+
+/// In days.
+const A_MILLION_YEARS: f64 = 365.25e6;
+
+/// Why the alert is there, in one sentence of numbers, one of their chance, and one about the rule.
+fn explanation(j: &Judgement, band: &str, chance: &str, record: &str) -> String {
     format!(
-        "value {} is {}σ from its normal {} (σ {}, learnt from {} samples); band {band}σ. {record}",
+        "value {} is {}σ from its normal {} (σ {}, learnt from {} samples); band {band}σ.{chance} {record}",
         four(j.value),
         four(j.zscore),
         four(j.center),
