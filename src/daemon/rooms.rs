@@ -29,10 +29,10 @@ use super::alerts::AlertOutput;
 use super::gate::{self, Gate};
 use super::history::CentralHistory;
 use super::host::HostTask;
+use super::lifecycle::{LifecycleAdapter, Status};
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;
 use super::reload::Requests;
-use super::views::{IncidentsAdapter, LifecycleAdapter, RulesAdapter, Status, TargetsAdapter};
 use super::{Options, StartError};
 
 /// The host's number as a source; targets and rule groups have the numbers after it.
@@ -146,6 +146,10 @@ impl Rooms {
         let web_metrics = web::WebMetrics::register(&mut registry);
         let status = Arc::new(Status::new(clock.now(), retention_text(options, &config)));
 
+        let pager_now: web::PagerSource = Arc::new({
+            let pager = pager.clone();
+            move || pager.get()
+        });
         let web = Arc::new(Web::new(
             web::Parts {
                 storage: storage.clone(),
@@ -154,13 +158,14 @@ impl Rooms {
                 registry: Arc::new(registry),
                 metrics: web_metrics,
                 security: security.clone(),
-                rules: Arc::new(RulesAdapter(rules.clone())),
-                targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter::new(pager.clone(), rules.clone(), clock.clone())),
-                pager: Arc::new({
-                    let pager = pager.clone();
-                    move || pager.get()
-                }),
+                rules: Arc::new(rules.clone()),
+                targets: scrape.clone(),
+                incidents: Arc::new(web::PagerIncidents::new(
+                    pager_now.clone(),
+                    rules.clone(),
+                    clock.clone(),
+                )),
+                pager: pager_now,
                 lifecycle: Arc::new(LifecycleAdapter {
                     requests,
                     status: status.clone(),

@@ -13,7 +13,8 @@ use super::pages::layout::{Html, Page};
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
-use super::views::{CommandError, IncidentState, TokenView};
+use super::views::{CommandError, TokenView};
+use crate::paging::incident::State as IncidentState;
 
 /// Answers `/ack/TOKEN`.
 pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> Answer {
@@ -54,7 +55,8 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
             alert
                 .annotations
                 .get("summary")
-                .unwrap_or_else(|| alert.labels.get("alertname").unwrap_or_default()),
+                .or_else(|| alert.labels.get("alertname"))
+                .map_or("", String::as_str),
         );
         if let Some(url) = alert.annotations.get("runbook_url").filter(|u| u.starts_with("http")) {
             h.raw(" <a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a>");
@@ -68,9 +70,8 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
         }
         IncidentState::Acknowledged => {
             h.raw("<p role=\"status\">").raw(if done { "Done. " } else { "" }).raw("Acknowledged by <b>");
-            h.text(&incident.acknowledged_by).raw("</b>");
-            if let Some(at) = incident.acknowledged_at {
-                h.raw(" at ").time(at);
+            if let Some(ack) = &incident.acknowledged {
+                h.text(&ack.by).raw("</b> at ").time(ack.at);
             }
             h.raw(".</p>");
         }

@@ -1,10 +1,10 @@
 //! What the pages have in common: escaping, the frame around them, the style sheet.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::model::{Labels, METRIC_NAME, Timestamp};
+use crate::model::{GoTime, Labels, METRIC_NAME, Timestamp};
 use crate::web::state::State;
-use crate::web::views::time_text;
 
 /// HTML under construction; text is escaped, nothing else gets in but what is written here.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Html {
         if t == 0 {
             return self.raw("never");
         }
-        let full = time_text(t);
+        let full = GoTime(Some(t)).to_string();
         let short = full.split('.').next().unwrap_or(&full).trim_end_matches('Z').replace('T', " ");
         let _ = write!(self.0, "<time datetime=\"{full}\">{short} UTC</time>");
         self
@@ -56,8 +56,17 @@ impl Html {
 
     /// Labels as small marks, the metric name left out.
     pub fn labels(&mut self, labels: &Labels) -> &mut Self {
+        self.marks(&mut labels.iter())
+    }
+
+    /// The same, of labels as the ledger keeps them.
+    pub fn pairs(&mut self, labels: &BTreeMap<String, String>) -> &mut Self {
+        self.marks(&mut labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+
+    fn marks(&mut self, labels: &mut dyn Iterator<Item = (&str, &str)>) -> &mut Self {
         self.raw("<span class=\"labels\">");
-        for (name, value) in labels.iter().filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
+        for (name, value) in labels.filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
             self.raw("<span>").text(name).raw("=").text(value).raw("</span> ");
         }
         self.raw("</span>")
