@@ -84,8 +84,9 @@ pub(super) fn callbacks(path: &Path, config: &PagingConfig, reached: &Reached) -
     let mut out = Vec::new();
     for (name, set) in [("pagerduty", pagerduty.is_some()), ("slack", slack.is_some())] {
         if set && !kinds.contains(name) {
-            let why =
-                format!("callbacks.{name} has no effect: no escalation reaches a receiver with {name}_configs");
+            let why = format!(
+                "callbacks.{name} has no effect: no escalation reaches a receiver with {name}_configs"
+            );
             out.push(FileError::whole(path, why));
         }
     }

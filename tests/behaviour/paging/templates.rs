@@ -136,7 +136,8 @@ fn who_cannot_acknowledge_is_told() {
              escalation_policies: [{{name: x, steps: [{{notify: [receiver/p]}}]}}]\n{more}\n"
         );
         let config = PagingConfig::parse(Path::new("paging.yml"), &text).unwrap();
-        let said: Vec<String> = config.warnings.iter().chain(&config.hints).map(ToString::to_string).collect();
+        let said: Vec<String> =
+            config.warnings.iter().chain(&config.hints).map(ToString::to_string).collect();
         assert_eq!(said.len(), expect.len(), "{receiver} {more}: {said:?}");
         for (sentence, part) in said.iter().zip(expect) {
             assert!(sentence.contains(part), "{sentence}");
