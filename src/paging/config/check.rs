@@ -49,6 +49,8 @@ pub struct PagingConfig {
     global_secrets: Vec<Secret>,
     /// What a person should know, though it runs.
     pub warnings: Vec<FileError>,
+    /// What only a look at the flags can answer: a person who checks the file should know it.
+    pub hints: Vec<FileError>,
     /// Receivers that a route or a step reaches and that cannot be sent to: warnings when checking, errors
     /// when running.
     pub unsendable: Vec<FileError>,
@@ -90,6 +92,8 @@ pub struct Integration {
     pub templates: Vec<TemplateText>,
     /// Everything in it that must not be shown.
     pub secrets: Vec<Secret>,
+    /// Files that it names, as the file has them: URLs, keys, passwords, certificates.
+    pub files: Vec<PathBuf>,
 }
 
 impl Integration {
@@ -168,6 +172,12 @@ impl PagingConfig {
         let callbacks = callbacks.into_iter().flatten().flat_map(|c| &c.secrets);
         let heartbeat = self.heartbeat.iter().flat_map(|h| &h.url);
         integrations.chain(callbacks).chain(heartbeat).chain(&self.global_secrets)
+    }
+
+    /// Receivers that are reached, and whose files (URLs, keys) are not there: a sentence that names them all.
+    /// Looks at the disk.
+    pub fn without_files(&self) -> Option<String> {
+        reach::without_files(self)
     }
 
     /// A text without the secrets of this configuration.
@@ -296,11 +306,13 @@ impl Check<'_> {
             callbacks: callbacks::callbacks(self.path, &file.callbacks, &base, &mut self.errors),
             global_secrets: global_secrets(&file.global),
             warnings: Vec::new(),
+            hints: Vec::new(),
             unsendable: Vec::new(),
         };
         let reached = reach::reached(&config);
         config.unsendable = reach::unsendable(self.path, &config, &reached);
-        self.warnings.extend(reach::acknowledgement(self.path, &config, &reached));
+        self.warnings.extend(reach::callbacks(self.path, &config, &reached));
+        config.hints = reach::links(self.path, &config, &reached);
         Some(config)
     }
 
@@ -471,12 +483,14 @@ impl Check<'_> {
                 self.at(entry, e);
                 continue;
             }
-            let (mut templates, mut secrets) = (Vec::new(), Vec::new());
+            let (mut templates, mut secrets, mut files) = (Vec::new(), Vec::new(), http.files());
             let mut see = |key: &str, piece: Piece<'_>| {
                 let (Piece::Text(text) | Piece::Secret(text)) = piece;
                 let secret = matches!(piece, Piece::Secret(_));
                 if text.contains("{{") {
                     templates.push(TemplateText { key: key.to_owned(), text: Secret::new(text), secret });
+                } else if key.ends_with("_file") && !secret && !text.is_empty() && !key.contains('.') {
+                    files.push(PathBuf::from(text));
                 }
                 if secret && !text.is_empty() {
                     secrets.push(Secret::new(text));
@@ -494,6 +508,7 @@ impl Check<'_> {
                 place: Spanned::new((), entry.referenced, entry.defined),
                 templates,
                 secrets,
+                files,
             });
         }
     }
