@@ -39,6 +39,8 @@ use super::{Options, StartError};
 const HOST_SOURCE: SourceId = SourceId(0);
 /// The ledger's file in the storage path.
 pub const LEDGER_FILE: &str = "ledger.redb";
+/// The key that signs acknowledgement links when none is configured.
+const LINK_KEY_FILE: &str = "acknowledge.key";
 /// The file of the baselines in the storage path.
 const BASELINES_FILE: &str = "baselines";
 /// The directory of the samples in the storage path.
@@ -141,7 +143,13 @@ impl Rooms {
         ));
         let external_url = external_url(options, &addresses);
         let paging_metrics = PagingMetrics::register(&mut registry);
-        let pager = PagerSlot::new(ledger, clock.clone(), external_url.clone(), paging_metrics);
+        let pager = PagerSlot::new(
+            ledger,
+            clock.clone(),
+            external_url.clone(),
+            options.storage_path.join(LINK_KEY_FILE),
+            paging_metrics,
+        );
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let web_metrics = web::WebMetrics::register(&mut registry);
         let status = Arc::new(Status::new(clock.now(), retention_text(options, &config)));
@@ -279,6 +287,7 @@ impl Rooms {
         };
         let interval = config.host.scrape_interval.unwrap_or(config.scrape_interval);
         let host = (config.host, interval);
+        let notes = config.paging.as_ref().map(|p| (p.without_files(), !p.hints.is_empty()));
         self.scrape.apply(config.scrape_jobs.clone()).map_err(|e| e.to_string())?;
         if let Err(e) = self.pager.apply(config.paging.take()).await {
             // The jobs of the running configuration were good once.
@@ -286,6 +295,17 @@ impl Rooms {
                 tracing::error!(error = %again, "the former scrape jobs cannot be restored");
             }
             return Err(format!("paging: {e}"));
+        }
+        if let Some((without_files, unaddressed)) = notes {
+            if let Some(sentence) = without_files {
+                tracing::warn!("{sentence}");
+            }
+            if unaddressed && self.options.external_url.is_none() {
+                let url = external_url(&self.options, &self.addresses);
+                tracing::info!(
+                    "links in pages begin with {url}: if phones cannot open that, set acknowledge.external_url"
+                );
+            }
         }
         self.jobs = config.scrape_jobs;
         if self.host_config.as_ref() != Some(&host) {

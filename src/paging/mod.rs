@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod incident;
 pub mod inhibit;
+mod link_key;
 pub mod matcher;
 mod metrics;
 pub mod notification;

@@ -43,6 +43,8 @@ pub struct PagingConfig {
     global_secrets: Vec<Secret>,
     /// What a person should know, though it runs.
     pub warnings: Vec<FileError>,
+    /// What only a look at the flags can answer: a person who checks the file should know it.
+    pub hints: Vec<FileError>,
     /// Receivers that a route or a step reaches and that cannot be sent to: warnings when checking, errors
     /// when running.
     pub unsendable: Vec<FileError>,
@@ -89,6 +91,12 @@ impl PagingConfig {
         let callbacks = callbacks.into_iter().flatten().flat_map(|c| &c.secrets);
         let heartbeat = self.heartbeat.iter().flat_map(|h| &h.url);
         integrations.chain(callbacks).chain(heartbeat).chain(&self.global_secrets)
+    }
+
+    /// Receivers that are reached, and whose files (URLs, keys) are not there: a sentence that names them all.
+    /// Looks at the disk.
+    pub fn without_files(&self) -> Option<String> {
+        reach::without_files(self)
     }
 
     /// A text without the secrets of this configuration.
@@ -199,11 +207,13 @@ impl Check<'_> {
             callbacks: callbacks::callbacks(self.path, &file.callbacks, &base, &mut self.errors),
             global_secrets: global.secrets(),
             warnings: Vec::new(),
+            hints: Vec::new(),
             unsendable: Vec::new(),
         };
         let reached = reach::reached(&config);
         config.unsendable = reach::unsendable(self.path, &config, &reached);
-        self.warnings.extend(reach::acknowledgement(self.path, &config, &reached));
+        self.warnings.extend(reach::callbacks(self.path, &config, &reached));
+        config.hints = reach::links(self.path, &config, &reached);
         Some(config)
     }
 

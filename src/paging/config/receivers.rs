@@ -1,6 +1,7 @@
 //! Receivers and their integrations: read, checked, and filled up with what is global.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::check::Check;
 use super::global::Global;
@@ -50,6 +51,8 @@ pub struct Integration {
     pub templates: Vec<TemplateText>,
     /// Everything in it that must not be shown.
     pub secrets: Vec<Secret>,
+    /// Files that it names, as the file has them: URLs, keys, passwords, certificates.
+    pub files: Vec<PathBuf>,
 }
 
 impl Integration {
@@ -216,12 +219,14 @@ impl Check<'_> {
             self.at(&place, e);
             return None;
         }
-        let (mut templates, mut secrets) = (Vec::new(), Vec::new());
+        let (mut templates, mut secrets, mut files) = (Vec::new(), Vec::new(), http.files());
         let mut see = |key: &str, piece: Piece<'_>| {
             let (Piece::Text(text) | Piece::Secret(text)) = piece;
             let secret = matches!(piece, Piece::Secret(_));
             if text.contains("{{") {
                 templates.push(TemplateText { key: key.to_owned(), text: Secret::new(text), secret });
+            } else if key.ends_with("_file") && !secret && !text.is_empty() && !key.contains('.') {
+                files.push(PathBuf::from(text));
             }
             if secret && !text.is_empty() {
                 secrets.push(Secret::new(text));
@@ -241,6 +246,7 @@ impl Check<'_> {
             place,
             templates,
             secrets,
+            files,
         })
     }
 }

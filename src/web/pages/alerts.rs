@@ -109,8 +109,8 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
                 .raw(alert.state.as_str())
                 .raw("\">")
                 .raw(alert.state.as_str());
-            h.raw("</span></td><td>").labels(&alert.labels);
-            for name in ["summary", "description"] {
+            h.raw("</span></td><td class=\"wide\">").labels(&alert.labels);
+            for name in ["summary", "description", "explanation", "page_budget"] {
                 if let Some(text) = alert.annotations.get(name) {
                     h.raw("<br>").text(text);
                 }

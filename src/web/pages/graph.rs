@@ -199,7 +199,9 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
         bands,
         label: &label,
     };
+    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
     chart.draw(h);
+    h.raw("</div>");
     if rows.is_empty() {
         return;
     }
