@@ -10,6 +10,7 @@ use redb::{
 };
 
 use super::{LedgerError, SimulatedDisk};
+use crate::model::Order as _;
 
 /// Bytes of pages kept in memory. The records are few and small: this is for the hot ones.
 const CACHE_BYTES: usize = 256 * 1024;
@@ -339,7 +340,7 @@ fn visit_rows(
 fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {
     let mut names: Vec<String> =
         database.begin_read()?.list_tables()?.map(|table| table.name().to_owned()).collect();
-    names.sort();
+    names.order();
     Ok(names)
 }
 
