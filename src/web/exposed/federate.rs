@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::negotiate::Negotiated;
 use super::page::ExternalLabels;
-use super::write::{push_header, push_series, push_timestamp, push_value};
+use crate::exposition::write::{push_header, push_series, push_timestamp, push_value};
 use crate::model::{Labels, MetricType, Order as _, Sample, Timestamp, is_stale_nan};
 use crate::storage::Storage;
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
 
-use super::family::{Placement, place_openmetrics, place_text};
 use super::negotiate::Negotiated;
 use super::self_metrics::{OwnFamily, families};
-use super::write::{push_header, push_series, push_value};
+use crate::exposition::placement::{Placement, place_openmetrics, place_text};
+use crate::exposition::write::{push_header, push_series, push_value};
 use crate::model::{Labels, METRIC_NAME, MetricType, Order as _, Timestamp, is_stale_nan, parse_float};
 use crate::storage::Storage;
 
