@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, Response, StatusCode};
@@ -74,6 +74,9 @@ impl Asked {
     }
 }
 
+/// Bodies up to this many bytes are read at once.
+const SMALL_BODY: u64 = 64 * 1024;
+
 impl Web {
     /// The room over its parts.
     pub fn new(parts: Parts, options: Options) -> Self {
@@ -108,7 +111,16 @@ impl Web {
         if head.method == Method::POST || head.method == Method::PUT {
             // Who has proved nothing yet is not listened to for long.
             let most = if callbacks::is_one(&path) { callbacks::MAX_BODY } else { usize::MAX };
-            let limited = Limited::new(incoming, state.options.max_body_bytes.min(most)).collect();
+            let most = state.options.max_body_bytes.min(most);
+            if incoming.size_hint().lower() > most as u64 {
+                return ("other", text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
+            }
+            // Large ones wait for each other, or a few hundred slow clients would fill a small pod's memory.
+            let large = incoming.size_hint().upper().is_none_or(|n| n > SMALL_BODY);
+            let limited = async {
+                let _turn = if large { state.large_bodies.acquire().await.ok() } else { None };
+                Limited::new(incoming, most).collect().await
+            };
             bytes = match tokio::time::timeout(state.options.body_timeout, limited).await {
                 Ok(Ok(collected)) => collected.to_bytes(),
                 Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {

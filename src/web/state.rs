@@ -82,12 +82,17 @@ impl Default for Options {
     }
 }
 
+/// Large bodies that are read at one time; further ones wait, within the time that a body may take.
+const LARGE_BODIES: usize = 8;
+
 /// Parts, options, and what the routes remember.
 pub(super) struct State {
     pub parts: Parts,
     pub options: Options,
     pub page: MetricsPage,
     pub queries: Arc<Semaphore>,
+    /// Turns to read a large body.
+    pub large_bodies: Semaphore,
     external_labels: RwLock<ExternalLabels>,
 }
 
@@ -99,6 +104,7 @@ impl State {
             options,
             page: MetricsPage::default(),
             queries,
+            large_bodies: Semaphore::new(LARGE_BODIES),
             external_labels: RwLock::new(Arc::from([])),
         }
     }
