@@ -80,7 +80,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     }
     facts(&mut h, &incident, state.now());
     if let Some(svg) = picture {
-        h.raw("<h2>The signal</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
+        h.raw("<h2>The signal</h2><div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
         h.raw(&svg).raw("</div>");
     }
     judgement(&mut h, prefix, &incident);
@@ -139,7 +139,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
     }
     for url in i.alerts.iter().filter_map(|a| a.annotations.get("runbook_url")).take(ALERTS) {
         if is_link(url) && seen.insert(url) {
-            h.raw("<p>Runbook: ").link(url).raw("</p>");
+            h.raw("<p><a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a></p>");
         }
     }
 }
