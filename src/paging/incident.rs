@@ -231,6 +231,9 @@ pub struct Incident {
     pub deliveries: BTreeMap<u64, Fate>,
     /// Integrations that a page has arrived at.
     pub reached: BTreeSet<String>,
+    /// Integrations that may have a page of which nobody knows whether it arrived.
+    #[serde(default)]
+    pub perhaps_reached: BTreeSet<String>,
     /// When this loop began, by the wall clock.
     #[serde(default)]
     pub loop_began: Timestamp,
