@@ -105,10 +105,26 @@ impl Web {
         }
         let mut params = Params::default();
         let mut bytes = Bytes::new();
+        // Until it is answered.
+        let _large;
         if head.method == Method::POST || head.method == Method::PUT {
             // Who has proved nothing yet is not listened to for long.
-            let most = if callbacks::is_one(&path) { callbacks::MAX_BODY } else { usize::MAX };
-            let limited = Limited::new(incoming, state.options.max_body_bytes.min(most)).collect();
+            let usual = state.options.max_body_bytes;
+            let most = match path.as_str() {
+                path if callbacks::is_one(path) => callbacks::MAX_BODY.min(usual),
+                "/api/v2/alerts" => usual.max(state.options.max_alerts_bytes),
+                _ => usual,
+            };
+            // One large body at a time; those of the usual size pass by.
+            let length = hyper::body::Body::size_hint(&incoming).upper();
+            if most > usual && length.is_none_or(|length| length > usual as u64) {
+                let wait = tokio::time::timeout(state.options.body_timeout, state.large_bodies.acquire());
+                let Ok(Ok(permit)) = wait.await else {
+                    return ("other", text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"));
+                };
+                _large = permit;
+            }
+            let limited = Limited::new(incoming, most).collect();
             bytes = match tokio::time::timeout(state.options.body_timeout, limited).await {
                 Ok(Ok(collected)) => collected.to_bytes(),
                 Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
@@ -264,6 +280,10 @@ async fn federate(state: &Arc<State>, asked: Asked) -> Answer {
 
 fn ready(state: &State) -> Answer {
     match state.parts.lifecycle.ready() {
+        true if (state.parts.pager)().is_some_and(|p| !p.is_durable()) => text(
+            StatusCode::OK,
+            "sideband is ready.\nTHE LEDGER TAKES NOTHING: pages go out from memory, and a restart would forget them.\n",
+        ),
         true => text(StatusCode::OK, "sideband is ready.\n"),
         false => text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
     }

@@ -58,6 +58,8 @@ pub struct Options {
     pub query_concurrency: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
+    /// The same of a list of alerts that is posted.
+    pub max_alerts_bytes: usize,
     /// How long a request's body may take.
     pub body_timeout: std::time::Duration,
     /// Flags and their values, for `/api/v1/status/flags`.
@@ -78,6 +80,7 @@ impl Default for Options {
             query_timeout_ms: 120_000,
             query_concurrency: 20,
             max_body_bytes: 1 << 20,
+            max_alerts_bytes: 16 << 20,
             body_timeout: std::time::Duration::from_secs(30),
             flags: Vec::new(),
             revision: String::new(),
@@ -91,6 +94,8 @@ pub(super) struct State {
     pub options: Options,
     pub page: MetricsPage,
     pub queries: Arc<Semaphore>,
+    /// Large lists of alerts are read and taken so many at a time: they take memory.
+    pub large_bodies: Semaphore,
     external_labels: RwLock<ExternalLabels>,
 }
 
@@ -102,6 +107,7 @@ impl State {
             options,
             page: MetricsPage::default(),
             queries,
+            large_bodies: Semaphore::new(1),
             external_labels: RwLock::new(Arc::from([])),
         }
     }

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import disk  # noqa: E402
 import kills  # noqa: E402
 from kills import PAGING, moment  # noqa: E402
 from stage import Inbox, Server, expect, free_port, http, main, request, wait  # noqa: E402
@@ -302,7 +303,8 @@ def garbage_and_slow_bodies_harm_nobody(stage):
     expect(rss < 150 << 20, f"{rss >> 20} MiB resident")
 
 
-TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody, killed_at_random_moments]
+TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody, disk.a_full_disk,
+         disk.a_disk_that_turns_read_only, disk.a_damaged_ledger, killed_at_random_moments]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
