@@ -13,8 +13,15 @@ use super::spanned::Spanned;
 use super::tree::Node;
 
 /// A part of a file that is kept as it is, to be read by a table later.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Raw(Node);
+
+/// Not what is in it: that may be a secret.
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Raw({}:{})", self.0.place.line(), self.0.place.column())
+    }
+}
 
 impl Raw {
     /// Reads it.

@@ -149,7 +149,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
 fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
     h.raw("<h2>Was it worth a page?</h2><p>");
     if let Some(j) = &i.judged {
-        h.raw("Judged <b>").text(&j.verdict).raw("</b>");
+        h.raw("Judged <b>").text(j.verdict).raw("</b>");
         if !j.by.is_empty() {
             h.raw(" by ").text(&j.by);
         }
