@@ -120,7 +120,10 @@ impl Web {
             if most > usual && length.is_none_or(|length| length > usual as u64) {
                 let wait = tokio::time::timeout(state.options.body_timeout, state.large_bodies.acquire());
                 let Ok(Ok(permit)) = wait.await else {
-                    return ("other", text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"));
+                    return (
+                        "other",
+                        text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"),
+                    );
                 };
                 _large = permit;
             }
