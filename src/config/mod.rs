@@ -77,6 +77,14 @@ impl Loaded {
         self.missing.iter().cloned().chain(gone).chain(targets).collect()
     }
 
+    /// What a check should say beside the warnings, and what a running process, which knows its flags, says in its
+    /// own words. `exist`: also look for the files of receivers.
+    pub fn hints(&self, exist: bool) -> Vec<String> {
+        let Some(paging) = &self.config.paging else { return Vec::new() };
+        let files = exist.then(|| paging.without_files()).flatten();
+        paging.hints.iter().map(ToString::to_string).chain(files).collect()
+    }
+
     /// One line for a person.
     pub fn summary(&self) -> String {
         let c = &self.config;

@@ -18,14 +18,26 @@ pub const DRILL_LABEL: &str = "sideband_drill";
 pub(super) const DRILL_GROUP: &str = "drill/";
 
 /// Where an incident stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Somebody is to be reached.
+    #[default]
     Triggered,
     /// Somebody has it in hand.
     Acknowledged,
     Resolved,
+}
+
+impl State {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Triggered => "triggered",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// Who did something, and by what way.

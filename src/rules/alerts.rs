@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::model::{Alert, Labels, Timestamp};
 
 /// How long a resolved alert is remembered and sent again, ms (Prometheus).
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
 
 /// Where an alert stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AlertState {
+    #[default]
     Inactive,
     Pending,
     Firing,

@@ -35,6 +35,25 @@ pub enum Health {
     Err(String),
 }
 
+impl Health {
+    /// The word of the API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Err(_) => "err",
+        }
+    }
+
+    /// Why the last evaluation failed.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Err(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// What a rule remembers between evaluations.
 #[derive(Debug, Default)]
 pub struct RuleState {

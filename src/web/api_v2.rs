@@ -12,11 +12,10 @@ use super::guard;
 use super::respond::{Answer, json_body, method_not_allowed, not_found};
 use super::server::Asked;
 use super::state::State;
-use crate::model::{Alert, Labels, Timestamp};
+use crate::model::{Alert, GoTime, Labels, Timestamp};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{AlertView, MAX_ALERTS};
 use crate::paging::matcher::{self, Matcher};
-use crate::paging::notification::GoTime;
 use crate::paging::silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
 use crate::paging::{PagerError, PagerHandle};
 

@@ -16,6 +16,9 @@ use crate::paging::PagerHandle;
 use crate::promql::Engine;
 use crate::storage::Storage;
 
+/// Gives the pager, while paging is configured.
+pub type PagerSource = Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>;
+
 /// The rooms behind the routes.
 #[derive(Clone)]
 pub struct Parts {
@@ -30,7 +33,7 @@ pub struct Parts {
     pub targets: Arc<dyn TargetsView>,
     pub incidents: Arc<dyn Incidents>,
     /// The pager, while paging is configured.
-    pub pager: Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>,
+    pub pager: PagerSource,
     pub lifecycle: Arc<dyn Lifecycle>,
 }
 

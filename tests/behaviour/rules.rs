@@ -10,8 +10,8 @@ use sideband::promql::Engine;
 use sideband::rules::check::lint;
 use sideband::rules::file::{Options, RuleFile, parse};
 use sideband::rules::{
-    AlertSink, Context, Feedback, Group, Health, Loaded, Manager, Parts, RuleFilter, RuleMetrics, RuleType,
-    Settings, Target,
+    AlertSink, Context, Feedback, Group, Health, Loaded, Manager, Parts, RuleMetrics, RuleType, Settings,
+    Target,
 };
 use sideband::storage::{SourceId, Storage};
 
@@ -177,7 +177,7 @@ impl Bench {
     }
 
     fn view(&self) -> Vec<sideband::rules::GroupView> {
-        sideband::rules::views(self.groups.iter(), &RuleFilter::default())
+        sideband::rules::views(self.groups.iter())
     }
 
     fn evaluate(&self, t: Timestamp) {
@@ -452,21 +452,25 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     assert_eq!((alert.name(), alert.starts_at), ("A", t));
     // A reload in which the rules stay keeps the alert.
     manager.apply(loaded(&format!("{rules}  - {{record: s, expr: x}}\n")), &mut next).await;
-    assert_eq!(manager.alerts().len(), 1);
-    let views = manager.groups(&RuleFilter::default());
+    let active =
+        |m: &Manager| m.groups().iter().flat_map(|g| &g.rules).map(|r| r.alerts.len()).sum::<usize>();
+    assert_eq!(active(&manager), 1);
+    let views = manager.groups();
     assert_eq!(
         views[0].rules.iter().map(|r| r.kind).collect::<Vec<_>>(),
-        ["alerting", "recording", "sigma", "recording"]
+        [RuleType::Alerting, RuleType::Recording, RuleType::Sigma, RuleType::Recording]
     );
-    assert_eq!((views[0].rules[0].state, views[0].rules[3].health), (Some("firing"), "unknown"));
-    let only = RuleFilter { kind: Some(RuleType::Sigma), ..RuleFilter::default() };
-    let json = serde_json::to_value(manager.groups(&only)).unwrap();
-    assert_eq!(json[0]["rules"][0]["series"][0]["value"], 2.0);
-    assert_eq!(json[0]["rules"][0]["type"], "sigma");
+    assert_eq!(
+        (views[0].rules[0].state().as_str(), views[0].rules[3].health.as_str()),
+        ("firing", "unknown")
+    );
+    let json = serde_json::to_value(manager.groups()).unwrap();
+    assert_eq!(json[0]["rules"][2]["sigma"]["series"][0]["value"], 2.0);
+    assert_eq!(json[0]["rules"][2]["type"], "alerting");
     assert_eq!(manager.feedback(&by_name("S"), &Feedback::NewNormal).series, 1);
     // Groups that are gone end.
     manager.apply(Loaded::default(), &mut next).await;
-    assert!(manager.alerts().is_empty());
+    assert_eq!(active(&manager), 0);
     manager.apply(loaded(rules), &mut next).await;
     let mut appender = storage.appender(SourceId(1));
     appender.append(id, t + 1, 2.0).unwrap();
@@ -598,7 +602,7 @@ async fn a_new_series_learns_from_a_central_store_in_the_background() {
                     SourceId(99)
                 })
                 .await;
-            let series = manager.groups(&RuleFilter::default()).remove(0).rules.remove(0).series.unwrap();
+            let series = manager.groups().remove(0).rules.remove(0).sigma.unwrap().series;
             if let Some(one) = series.iter().find(|s| s.ready) {
                 return (one.center.unwrap(), one.samples);
             }

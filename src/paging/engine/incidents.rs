@@ -146,8 +146,9 @@ impl Engine {
             history: Vec::new(),
         };
         remember(&mut incident, all);
-        incident
-            .note(now.wall, format!("triggered by {} alerts under policy {:?}", firing.len(), policy.name));
+        let alerts = if firing.len() == 1 { "alert" } else { "alerts" };
+        let what = format!("triggered by {} {alerts} under policy {:?}", firing.len(), policy.name);
+        incident.note(now.wall, what);
         self.incidents.insert(incident);
         if let Some(group) = self.groups.get_mut(group_id) {
             group.incident = Some(id);

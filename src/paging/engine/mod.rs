@@ -34,7 +34,7 @@ pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
     Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
 };
-pub use views::{AlertView, ArrivalView, FiringNow, GroupView, HistoryView, IncidentView, NotifiedView};
+pub use views::{AlertView, FiringNow, GroupView};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;

@@ -1,6 +1,6 @@
 //! Pages for people, and the pages behind signed links.
 
-use sideband::web::*;
+use sideband::rules::*;
 
 use super::{NOW, World};
 
@@ -9,10 +9,9 @@ async fn pages_escape_and_load_nothing_from_elsewhere() {
     let world = World::local().await;
     world.append(NOW, &[(&[("__name__", "up"), ("evil", "<script>alert(1)</script>")], 1.0)]);
     let mut rule =
-        RuleView { name: "<b>".into(), kind: RuleKind::Sigma, query: "up".into(), ..RuleView::default() };
+        RuleView { name: "<b>".into(), kind: RuleType::Sigma, query: "up".into(), ..RuleView::default() };
     rule.alerts.push(AlertView { state: AlertState::Firing, ..AlertView::default() });
-    let group =
-        RuleGroupView { name: "g".into(), interval: 15.0, rules: vec![rule], ..RuleGroupView::default() };
+    let group = GroupView { name: "g".into(), interval: 15.0, rules: vec![rule], ..GroupView::default() };
     world.fake.groups.lock().unwrap().push(group);
     for path in [
         "/",
@@ -104,18 +103,41 @@ async fn a_feedback_link_judges_only_when_told_to() {
 #[tokio::test]
 async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
     let world = World::local().await;
-    world.fake.groups.lock().unwrap().push(RuleGroupView {
+    let all = TallyView {
+        pages: 5,
+        useful: 5,
+        useless: 0,
+        unjudged: 0,
+        coin_p_value: 0.031,
+        better_than_coin: true,
+    };
+    world.fake.groups.lock().unwrap().push(GroupView {
         name: "s".into(),
         rules: vec![RuleView {
-            kind: RuleKind::Sigma,
+            kind: RuleType::Sigma,
             name: "Slow".into(),
-            sigma: Some(serde_json::json!({
-                "record": {"text": "This rule paged twice <b>.", "all": {"coinPValue": 0.031, "useful": 5, "useless": 0}},
-                "pageBudget": {"pages": 2, "per": 2_592_000.0, "used": 2, "state": "spent", "factor": 1.6, "pagesFrom": 7.25},
-            })),
+            sigma: Some(SigmaView {
+                bands: Vec::new(),
+                series: Vec::new(),
+                record: RecordView {
+                    text: "This rule paged twice <b>.".into(),
+                    last_30d: all.clone(),
+                    all,
+                    last_page_at: None,
+                },
+                page_budget: Some(BudgetView {
+                    pages: 2,
+                    per: 2_592_000.0,
+                    used: 2,
+                    state: "spent",
+                    factor: 1.6,
+                    pages_from: Some(7.25),
+                }),
+                gate: None,
+            }),
             ..RuleView::default()
         }],
-        ..RuleGroupView::default()
+        ..GroupView::default()
     });
     let page = world.get("/alerts").await.text();
     for part in [
