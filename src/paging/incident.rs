@@ -307,7 +307,8 @@ impl Incident {
         (0..self.policy.steps.len()).all(|step| {
             let mut of_step = self.notified.iter().filter(|n| n.step == step).peekable();
             (of_step.peek().is_some() || seen)
-                && of_step.all(|n| (!n.arrivals.is_empty() || seen) && n.arrivals.iter().all(|a| a.at.is_some()))
+                && of_step
+                    .all(|n| (!n.arrivals.is_empty() || seen) && n.arrivals.iter().all(|a| a.at.is_some()))
         })
     }
 }

@@ -172,12 +172,12 @@ class Stage:
         self.processes[name] = process
         return process
 
-    def sideband(self, config, name="sideband", flags=(), port=None, data=None):
+    def sideband(self, config, name="sideband", flags=(), port=None, data=None, env=None):
         """Starts sideband with a configuration text; gives its base URL."""
         port = port or free_port()
         path = self.file(f"{name}/sideband.yml", config)
         self.start(name, [self.binary, f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}",
-                          f"--storage.path={data or self.dir / name / 'data'}", *flags])
+                          f"--storage.path={data or self.dir / name / 'data'}", *flags], env)
         url = f"http://127.0.0.1:{port}"
         wait(f"{name} is ready", lambda: request(url + "/-/ready")[0] == 200, 15)
         return url
