@@ -66,6 +66,8 @@ pub enum Command {
         #[command(subcommand)]
         what: ExportCommand,
     },
+    /// Put history into the storage (while no sideband runs on it): rules, bands and charts know it from the start
+    Import(super::import::ImportFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]

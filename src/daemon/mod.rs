@@ -1,10 +1,10 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
-mod feedback;
 mod gate;
 mod history;
 mod host;
+mod lifecycle;
 mod messages;
 mod metrics;
 mod paging;
@@ -12,7 +12,6 @@ mod reload;
 mod rooms;
 mod signals;
 mod systemd;
-mod views;
 mod watch;
 
 use std::path::PathBuf;

@@ -29,10 +29,10 @@ use super::alerts::AlertOutput;
 use super::gate::{self, Gate};
 use super::history::CentralHistory;
 use super::host::HostTask;
+use super::lifecycle::{LifecycleAdapter, Status};
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;
 use super::reload::Requests;
-use super::views::{IncidentsAdapter, LifecycleAdapter, RulesAdapter, Status, TargetsAdapter};
 use super::{Options, StartError};
 
 /// The host's number as a source; targets and rule groups have the numbers after it.
@@ -154,6 +154,10 @@ impl Rooms {
         let web_metrics = web::WebMetrics::register(&mut registry);
         let status = Arc::new(Status::new(clock.now(), retention_text(options, &config)));
 
+        let pager_now: web::PagerSource = Arc::new({
+            let pager = pager.clone();
+            move || pager.get()
+        });
         let web = Arc::new(Web::new(
             web::Parts {
                 storage: storage.clone(),
@@ -162,13 +166,14 @@ impl Rooms {
                 registry: Arc::new(registry),
                 metrics: web_metrics,
                 security: security.clone(),
-                rules: Arc::new(RulesAdapter(rules.clone())),
-                targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter::new(pager.clone(), rules.clone(), clock.clone())),
-                pager: Arc::new({
-                    let pager = pager.clone();
-                    move || pager.get()
-                }),
+                rules: Arc::new(rules.clone()),
+                targets: scrape.clone(),
+                incidents: Arc::new(web::PagerIncidents::new(
+                    pager_now.clone(),
+                    rules.clone(),
+                    clock.clone(),
+                )),
+                pager: pager_now,
                 lifecycle: Arc::new(LifecycleAdapter {
                     requests,
                     status: status.clone(),
@@ -412,15 +417,16 @@ fn retention_text(options: &Options, config: &Config) -> String {
 /// # Errors
 /// Another process has it: two would page for the same incidents.
 fn open_ledger(path: &Path) -> Result<Ledger, LedgerError> {
-    match Ledger::open(path) {
-        Err(error) if !matches!(error, LedgerError::Locked(_)) => {
+    match Ledger::open_or_heal(path) {
+        (_, Some(error @ LedgerError::Locked(_))) => Err(error),
+        (ledger, Some(error)) => {
             tracing::error!(
                 file = %path.display(), %error,
                 "THE LEDGER CANNOT BE OPENED: pages are kept in memory only, and a restart forgets them"
             );
-            Ok(Ledger::broken(path))
+            Ok(ledger)
         }
-        opened => opened,
+        (ledger, None) => Ok(ledger),
     }
 }
 

@@ -12,6 +12,7 @@ mod metadata;
 mod number;
 mod sample;
 mod secret;
+mod time;
 pub mod yaml;
 
 pub use alert::Alert;
@@ -24,6 +25,7 @@ pub use metadata::{MetricMetadata, MetricType};
 pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
 pub use secret::{Secret, without_password};
+pub use time::GoTime;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";

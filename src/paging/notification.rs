@@ -3,11 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp as Instant;
-use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Alert, Labels, Timestamp};
+use crate::model::{Alert, GoTime, Labels, Timestamp};
 
 /// The `why` of a notification that tells of several incidents.
 pub const DIGEST: &str = "digest";
@@ -275,38 +273,5 @@ impl<'a> WebhookBody<'a> {
     #[must_use]
     pub fn with_feedback(self, feedback_url: Option<String>) -> Self {
         Self { feedback_url, ..self }
-    }
-}
-
-/// A time as Go's JSON writes it: RFC 3339 without needless zeros; none is the year 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GoTime(pub Option<Timestamp>);
-
-impl std::fmt::Display for GoTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let instant = self.0.and_then(|ms| Instant::from_millisecond(ms).ok());
-        let Some(instant) = instant else { return f.write_str("0001-01-01T00:00:00Z") };
-        let t = instant.to_zoned(TimeZone::UTC);
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )?;
-        if t.millisecond() > 0 {
-            let fraction = format!("{:03}", t.millisecond());
-            write!(f, ".{}", fraction.trim_end_matches('0'))?;
-        }
-        f.write_str("Z")
-    }
-}
-
-impl Serialize for GoTime {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
     }
 }

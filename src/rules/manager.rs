@@ -21,7 +21,7 @@ use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
 use super::sigma_rule::{self, SigmaState};
-use super::view::{self, AlertView, GroupView, RuleFilter};
+use super::view::{self, GroupView};
 use super::warm_start::{self, RemoteHistory};
 
 /// How often groups are evaluated when nothing says so, ms.
@@ -170,13 +170,8 @@ impl Manager {
     }
 
     /// The groups as `/api/v1/rules` shows them.
-    pub fn groups(&self, filter: &RuleFilter) -> Vec<GroupView> {
-        view::groups(self.shared.groups().list.iter().map(AsRef::as_ref), filter)
-    }
-
-    /// Everything pending or firing, as `/api/v1/alerts` shows it.
-    pub fn alerts(&self) -> Vec<AlertView> {
-        view::alerts(self.shared.groups().list.iter().map(AsRef::as_ref))
+    pub fn groups(&self) -> Vec<GroupView> {
+        view::groups(self.shared.groups().list.iter().map(AsRef::as_ref))
     }
 
     /// Takes what a person says of sigma rules, or of an alert of theirs. May read much history: call it where waiting holds up

@@ -222,6 +222,13 @@ impl Storage {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
+
+    /// A time after which a series has no sample, in memory or in files; `None` without samples. After a start it is the
+    /// newest time in any file.
+    pub fn no_sample_after(&self, id: SeriesId) -> Option<Timestamp> {
+        let head = self.0.read();
+        head.table.get(id.0).map(Series::newest).filter(|t| *t > i64::MIN)
+    }
 }
 
 impl Shared {

@@ -15,7 +15,9 @@ use super::params::encode;
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
-use super::views::{CommandError, IncidentState, IncidentView, TokenView};
+use super::views::{CommandError, TokenView};
+use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
 
 /// Alerts that are shown.
 const ALERTS: usize = 10;
@@ -66,9 +68,8 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
         }
         IncidentState::Acknowledged => {
             h.raw("<p role=\"status\">").raw(if done { "Done. " } else { "" }).raw("Acknowledged by <b>");
-            h.text(&incident.acknowledged_by).raw("</b>");
-            if let Some(at) = incident.acknowledged_at {
-                h.raw(" at ").time(at);
+            if let Some(ack) = &incident.acknowledged {
+                h.text(&ack.by).raw("</b> at ").time(ack.at);
             }
             h.raw(".</p>");
         }
@@ -85,10 +86,9 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
 fn alerts(h: &mut Html, incident: &IncidentView) {
     let mut said = BTreeSet::from([incident.title.as_str()]);
     for alert in incident.alerts.iter().take(ALERTS) {
-        let name = alert.labels.get("alertname").unwrap_or_default();
-        let summary = alert.annotations.get("summary").unwrap_or(name);
+        let summary = alert.annotations.get("summary").or_else(|| alert.labels.get("alertname"));
         let more = ["description", "explanation", "page_budget"].map(|n| alert.annotations.get(n));
-        for text in std::iter::once(summary).chain(more.into_iter().flatten()) {
+        for text in std::iter::once(summary).chain(more).flatten() {
             if said.insert(text) {
                 h.raw("<p>").text(text).raw("</p>");
             }

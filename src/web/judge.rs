@@ -61,7 +61,7 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
     }
     if let Some(judged) = &incident.judged {
         h.raw("<p role=\"status\">").raw(if done { "Thank you. " } else { "" }).raw("Judged <b>");
-        h.text(&judged.verdict).raw("</b> by ").text(&judged.by).raw(" at ").time(judged.at).raw(".</p>");
+        h.text(judged.verdict).raw("</b> by ").text(&judged.by).raw(" at ").time(judged.at).raw(".</p>");
     }
     h.raw("<form method=\"post\"><p><label>Why? (may stay empty)<br><input name=\"comment\" maxlength=\"1000\"></label></p>");
     h.raw(

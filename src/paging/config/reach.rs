@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{IntegrationConfig, PagingConfig};
+use super::check::PagingConfig;
 use super::people::Target;
+use super::receivers::IntegrationConfig;
 use crate::model::yaml::FileError;
 use crate::paging::route::Route;
 use crate::paging::schedule::Schedule;

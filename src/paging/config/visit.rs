@@ -27,8 +27,7 @@ pub trait Visit {
 }
 
 /// Visits a key.
-pub fn below<T: Visit + ?Sized>(value: &T, place: &str, key: &str, see: See<'_>) {
-    let key = key.trim_start_matches("r#");
+pub fn below(value: &dyn Visit, place: &str, key: &str, see: See<'_>) {
     if place.is_empty() {
         value.visit(key, see);
     } else {

@@ -162,6 +162,8 @@ impl Engine {
             .collect();
         let mut reached = incident.reached.clone();
         reached.extend(under_way);
+        // Better told of the end of something unheard of than left with something that has no end.
+        reached.extend(incident.perhaps_reached.iter().cloned());
         let base = self.notification(now, id, None, reason);
         let Some(base) = base else { return };
         for receiver in config.receivers.values() {

@@ -137,6 +137,7 @@ impl Engine {
             notified: Vec::new(),
             deliveries: BTreeMap::new(),
             reached: BTreeSet::new(),
+            perhaps_reached: BTreeSet::new(),
             closed_by_hand: false,
             closed_by: None,
             drill: all.iter().any(|a| a.labels.get(DRILL_LABEL).is_some()),

@@ -39,7 +39,7 @@ pub(super) async fn send(config: &EmailConfig, message: &Message<'_>, tls: &TlsC
     match tokio::time::timeout(TIMEOUT, attempt(config, message, tls)).await {
         Ok(Ok(())) => Outcome::Delivered,
         Ok(Err(outcome)) => outcome,
-        Err(_) => Outcome::Retry { reason: format!("timeout after {TIMEOUT:?}"), after_ms: None },
+        Err(_) => Outcome::Unsure { reason: format!("timeout after {TIMEOUT:?}") },
     }
 }
 

@@ -10,10 +10,11 @@ use super::super::params::parse_time;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::{Baseline, IncidentFeedback, RuleFeedback, Verdict};
+use super::super::views::{Baseline, IncidentFeedback, RuleFeedback};
 use super::blocking;
 use super::incidents::MAX_TEXT;
 use crate::model::{Labels, Timestamp};
+use crate::paging::incident::Verdict;
 
 /// The body, as JSON or as a form; what is empty was not said.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +67,11 @@ pub(super) async fn judge(state: &Arc<State>, asked: &Asked, id: &str) -> Result
         return Err(ApiError::new(ErrorKind::BadData, reason));
     }
     let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
-    Success::of(&blocking(move || Ok(incidents.judge(&id, &feedback)?)).await?)
+    let (incident, taken) = blocking(move || Ok(incidents.judge(&id, &feedback)?)).await?;
+    // What became of the feedback of this very request stands beside what the incident has.
+    let mut answer = serde_json::json!(incident);
+    answer["feedback"] = serde_json::json!(taken);
+    Success::of(&answer)
 }
 
 /// `POST /api/v1/rules/feedback`.

@@ -10,8 +10,9 @@ use super::super::params::encode;
 use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, see_other};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::{CommandError, IncidentView};
+use super::super::views::CommandError;
 use super::{blocking, feedback, postmortem};
+use crate::paging::IncidentView;
 
 /// How many incidents a list has when the request does not say.
 const DEFAULT_LIMIT: usize = 100;

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::state::State;
-use super::super::views::time_text;
 use super::blocking;
+use crate::model::GoTime;
 use crate::storage::StatsEntry;
 
 /// `/status/…`.
@@ -45,13 +45,13 @@ fn runtime(state: &State) -> Result<Success, ApiError> {
     let directory = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Success::of(&json!({
-        "startTime": time_text(facts.started_at),
+        "startTime": GoTime::nonzero(facts.started_at),
         "CWD": directory,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
-        "serverTime": time_text(state.now()),
+        "serverTime": GoTime(Some(state.now())),
         "reloadConfigSuccess": facts.last_reload_ok,
         "pagingDurable": (state.parts.pager)().is_none_or(|p| p.is_durable()),
-        "lastConfigTime": time_text(facts.last_reload_at),
+        "lastConfigTime": GoTime::nonzero(facts.last_reload_at),
         "corruptionCount": 0,
         "goroutineCount": 0,
         "GOMAXPROCS": cores,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::super::params::Params;
 use super::super::respond::{ApiError, Success};
 use super::super::state::State;
-use super::super::views::{DroppedTargetView, TargetView};
 use crate::model::MetricMetadata;
+use crate::scrape::{DroppedTargetView, TargetView};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,11 +6,11 @@ use super::layout::{Html, Page};
 use super::svg::{Band, Chart};
 use crate::model::{Duration, Labels, METRIC_NAME, Sample, Timestamp, format_float};
 use crate::promql::Value;
+use crate::rules::RuleType;
 use crate::web::api::evaluate_range;
 use crate::web::params::{Params, parse_time};
 use crate::web::respond::ApiError;
 use crate::web::state::State;
-use crate::web::views::RuleKind;
 
 /// Points of a line.
 const POINTS: i64 = 240;
@@ -60,7 +60,7 @@ pub async fn page(state: &Arc<State>, params: &Params) -> String {
     let sigma: Vec<(String, String)> = groups
         .iter()
         .flat_map(|g| &g.rules)
-        .filter(|r| r.kind == RuleKind::Sigma)
+        .filter(|r| r.kind == RuleType::Sigma)
         .map(|r| (r.name.clone(), r.query.clone()))
         .collect();
     if asked.band.is_empty()

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
 use crate::model::Timestamp;
+use crate::paging::incident::State as IncidentState;
+use crate::paging::IncidentView;
 use crate::web::api::postmortem;
 use crate::web::params::encode;
 use crate::web::state::State;
-use crate::web::views::{IncidentState, IncidentView};
 
 /// Incidents of the list.
 const LISTED: usize = 200;
@@ -47,8 +48,8 @@ fn table(h: &mut Html, state: &State, list: &[IncidentView]) {
             .raw("/incidents/");
         h.text(&encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
         h.raw(if i.drill { " (drill)" } else { "" }).raw("</td><td>").time(i.started_at).raw("</td><td>");
-        h.text(&i.severity).raw("</td><td>").text(&counted(&i.notified)).raw("</td><td>");
-        h.raw(i.judged.as_ref().map_or("", |j| j.verdict.as_str())).raw("</td></tr>");
+        h.text(&i.severity).raw("</td><td>").text(&counted(&i.notified())).raw("</td><td>");
+        h.raw(i.judged.as_ref().map_or("", |j| j.verdict)).raw("</td></tr>");
     }
     h.raw("</table></div>");
 }
@@ -109,20 +110,20 @@ fn facts(h: &mut Html, i: &IncidentView, now: Timestamp) {
     if !i.severity.is_empty() {
         h.raw("<dt>Severity</dt><dd>").text(&i.severity).raw("</dd>");
     }
-    h.raw("<dt>Policy</dt><dd>").text(&i.escalation_policy).raw("</dd>");
+    h.raw("<dt>Policy</dt><dd>").text(&i.policy).raw("</dd>");
     if let Some(at) = i.next_step_at {
         h.raw("<dt>Next</dt><dd>step ").show(i.step).raw(" of loop ").show(i.round).raw(", at ").time(at);
         h.raw("</dd>");
     }
-    if let Some(at) = i.acknowledged_at {
-        h.raw("<dt>Acknowledged</dt><dd>by ").text(&i.acknowledged_by).raw(", ").time(at).raw("</dd>");
+    if let Some(ack) = &i.acknowledged {
+        h.raw("<dt>Acknowledged</dt><dd>by ").text(&ack.by).raw(", ").time(ack.at).raw("</dd>");
     }
     if let Some(at) = i.resolved_at {
         let by = if i.resolved_by.is_empty() { "itself" } else { &i.resolved_by };
         h.raw("<dt>Resolved</dt><dd>by ").text(by).raw(", ").time(at).raw("</dd>");
     }
     if !i.group_labels.is_empty() {
-        h.raw("<dt>Labels</dt><dd>").labels(&i.group_labels).raw("</dd>");
+        h.raw("<dt>Labels</dt><dd>").pairs(&i.group_labels).raw("</dd>");
     }
     h.raw("</dl>");
 }
@@ -148,7 +149,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
 fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
     h.raw("<h2>Was it worth a page?</h2><p>");
     if let Some(j) = &i.judged {
-        h.raw("Judged <b>").text(&j.verdict).raw("</b>");
+        h.raw("Judged <b>").text(j.verdict).raw("</b>");
         if !j.by.is_empty() {
             h.raw(" by ").text(&j.by);
         }
@@ -202,8 +203,8 @@ fn timeline(h: &mut Html, i: &IncidentView) {
 fn alerts(h: &mut Html, i: &IncidentView) {
     h.raw("<h2>Alerts</h2>");
     for a in i.alerts.iter().take(ALERTS) {
-        h.raw("<article class=\"card\"><h3>").text(a.labels.get("alertname").unwrap_or("alert"));
-        h.raw("</h3><p>").labels(&a.labels).raw("</p><dl>");
+        h.raw("<article class=\"card\"><h3>").text(a.labels.get("alertname").map_or("alert", String::as_str));
+        h.raw("</h3><p>").pairs(&a.labels).raw("</p><dl>");
         for (name, value) in a.annotations.iter().filter(|(n, _)| *n != "explanation") {
             h.raw("<dt>").text(name).raw("</dt><dd>").link(value).raw("</dd>");
         }

@@ -1,10 +1,10 @@
 //! What the pages have in common: escaping, the frame around them, the style sheet.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::model::{Labels, METRIC_NAME, Timestamp};
+use crate::model::{GoTime, Labels, METRIC_NAME, Timestamp};
 use crate::web::state::State;
-use crate::web::views::time_text;
 
 /// HTML under construction; text is escaped, nothing else gets in but what is written here.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Html {
         if t == 0 {
             return self.raw("never");
         }
-        let full = time_text(t);
+        let full = GoTime(Some(t)).to_string();
         let short = full.split('.').next().unwrap_or(&full).trim_end_matches('Z').replace('T', " ");
         let _ = write!(self.0, "<time datetime=\"{full}\">{short} UTC</time>");
         self
@@ -60,7 +60,7 @@ impl Html {
     /// The time of day in UTC, with the day before it if that is another one than `day`'s.
     pub fn clock(&mut self, t: Timestamp, day: Timestamp) -> &mut Self {
         const DAY: i64 = 86_400_000;
-        let full = time_text(t);
+        let full = GoTime(Some(t)).to_string();
         let short = full.split('.').next().unwrap_or(&full).trim_end_matches('Z').replace('T', " ");
         let skipped = if t.div_euclid(DAY) == day.div_euclid(DAY) { 11 } else { 5 };
         let _ = write!(self.0, "<time datetime=\"{full}\">{}</time>", short.get(skipped..).unwrap_or(&short));
@@ -83,8 +83,17 @@ impl Html {
 
     /// Labels as small marks, the metric name left out.
     pub fn labels(&mut self, labels: &Labels) -> &mut Self {
+        self.marks(&mut labels.iter())
+    }
+
+    /// The same, of labels as the ledger keeps them.
+    pub fn pairs(&mut self, labels: &BTreeMap<String, String>) -> &mut Self {
+        self.marks(&mut labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+
+    fn marks(&mut self, labels: &mut dyn Iterator<Item = (&str, &str)>) -> &mut Self {
         self.raw("<span class=\"labels\">");
-        for (name, value) in labels.iter().filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
+        for (name, value) in labels.filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
             self.raw("<span>").text(name).raw("=").text(value).raw("</span> ");
         }
         self.raw("</span>")
@@ -107,7 +116,7 @@ fn coarse(ms: i64) -> String {
 }
 
 /// Names in the order of their first time, each once, with how often: `a (2×), b`.
-pub fn counted(names: &[String]) -> String {
+pub fn counted(names: &[&str]) -> String {
     let mut seen: Vec<(&str, usize)> = Vec::new();
     for name in names {
         match seen.iter_mut().find(|(n, _)| n == name) {
@@ -263,7 +272,7 @@ mod tests {
 
     #[test]
     fn names_are_counted() {
-        let names = |list: &[&str]| counted(&list.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let names = |list: &[&str]| counted(list);
         assert_eq!(names(&["a", "b", "a"]), "a (2×), b");
         assert_eq!(names(&["b"]), "b");
         assert_eq!(names(&[]), "");

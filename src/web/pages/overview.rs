@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use super::layout::{Html, Page, counted};
+use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
+use crate::rules::AlertState;
+use crate::scrape::TargetHealth;
 use crate::web::state::State;
-use crate::web::views::{AlertState, IncidentState, IncidentView, TargetHealth};
 
 /// Incidents on the page.
 const INCIDENTS: usize = 50;
@@ -88,18 +91,18 @@ fn incident(h: &mut Html, state: &State, i: &IncidentView) {
         h.raw("Severity <b>").text(&i.severity).raw("</b>. ");
     }
     h.raw("Since ").since(i.started_at, state.now()).raw(", ").count(i.alerts.len(), "alert").raw(". ");
-    if i.state == IncidentState::Acknowledged {
-        h.raw("Acknowledged by <b>").text(&i.acknowledged_by).raw("</b>. ");
+    if let Some(ack) = i.acknowledged.as_ref().filter(|_| i.state == IncidentState::Acknowledged) {
+        h.raw("Acknowledged by <b>").text(&ack.by).raw("</b>. ");
     } else {
         h.raw("Step ").show(i.step).raw(", loop ").show(i.round).raw(". ");
         if let Some(at) = i.next_step_at {
             h.raw("Next step at ").time(at).raw(". ");
         }
     }
-    if !i.notified.is_empty() {
-        h.raw("Notified: ").text(&counted(&i.notified)).raw(".");
+    if !i.pages.is_empty() {
+        h.raw("Notified: ").text(&counted(&i.notified())).raw(".");
     }
-    h.raw("</p><p>").labels(&i.group_labels).raw("</p>");
+    h.raw("</p><p>").pairs(&i.group_labels).raw("</p>");
     if i.state == IncidentState::Triggered {
         button(h, state, i, "ack", "Acknowledge");
     }

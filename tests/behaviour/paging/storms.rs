@@ -245,10 +245,10 @@ fn a_receiver_that_is_down_for_hours_fills_no_outbox() {
 #[test]
 fn while_nothing_is_written_down_every_message_says_so() {
     let mut w = World::new(CONFIG);
-    w.engine.set_durable(false);
+    w.engine.set_durable(w.now, false);
     let alert = w.alert(A);
     w.engine.alerts(w.now, vec![alert]);
     let jobs = w.engine.take_sends(w.now, 10);
     assert!(jobs[0].notification.notes[0].contains("cannot write its ledger"));
-    w.engine.set_durable(true);
+    w.engine.set_durable(w.now, true);
 }
