@@ -21,18 +21,17 @@ const STAY: Duration = Duration::from_secs(5);
 /// Threads without work that stay.
 const MAX_IDLE: usize = 2;
 
-/// Hears why a thread is lost.
-type Lost = Box<dyn Fn(String) + Send>;
+type Tell = Box<dyn Fn(String) + Send>;
 
 struct Job {
     work: Box<dyn FnOnce() + Send>,
     /// Called once when the work panics.
-    lost: Lost,
+    lost: Tell,
 }
 
 thread_local! {
     /// Whom to tell that this thread is lost; nothing on threads of others.
-    static LOST: RefCell<Option<Lost>> = const { RefCell::new(None) };
+    static LOST: RefCell<Option<Tell>> = const { RefCell::new(None) };
 }
 
 /// Threads that wait for work. Whoever takes one out of here sends it some.

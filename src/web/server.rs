@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,7 +14,7 @@ use super::exposed::{self, MetricsPage, negotiate};
 use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
-use super::state::{Options, Parts, State};
+use super::state::{Options, Parts, SMALL_BODY, State};
 use super::{ack, api, api_v2, callbacks, guard, judge, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
@@ -115,15 +115,15 @@ impl Web {
                 "/api/v2/alerts" => usual.max(state.options.max_alerts_bytes),
                 _ => usual,
             };
-            // One large body at a time; those of the usual size pass by.
-            let length = hyper::body::Body::size_hint(&incoming).upper();
-            if most > usual && length.is_none_or(|length| length > usual as u64) {
-                let wait = tokio::time::timeout(state.options.body_timeout, state.large_bodies.acquire());
-                let Ok(Ok(permit)) = wait.await else {
-                    return (
-                        "other",
-                        text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"),
-                    );
+            if incoming.size_hint().lower() > most as u64 {
+                return ("other", text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
+            }
+            let size = incoming.size_hint().upper().unwrap_or(most as u64);
+            if size > SMALL_BODY {
+                let units = u32::try_from(size.div_ceil(SMALL_BODY)).unwrap_or(u32::MAX);
+                let wait = state.large_bodies.acquire_many(units);
+                let Ok(Ok(permit)) = tokio::time::timeout(state.options.body_timeout, wait).await else {
+                    return ("other", text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"));
                 };
                 _large = permit;
             }

@@ -88,13 +88,19 @@ impl Default for Options {
     }
 }
 
+/// Bodies of the usual greatest size that are read at one time, beside one of `max_alerts_bytes`; further ones wait.
+const LARGE_BODIES: usize = 8;
+/// A body of this size, bytes, is read at once.
+pub(super) const SMALL_BODY: u64 = 64 * 1024;
+
 /// Parts, options, and what the routes remember.
 pub(super) struct State {
     pub parts: Parts,
     pub options: Options,
     pub page: MetricsPage,
     pub queries: Arc<Semaphore>,
-    /// Large lists of alerts are read and taken so many at a time: they take memory.
+    /// Memory for large bodies, in pieces of [`SMALL_BODY`]: taken until the request is answered. Or a few hundred slow
+    /// clients, or long lists of alerts, would fill a small pod's memory.
     pub large_bodies: Semaphore,
     external_labels: RwLock<ExternalLabels>,
 }
@@ -102,12 +108,14 @@ pub(super) struct State {
 impl State {
     pub fn new(parts: Parts, options: Options) -> Self {
         let queries = Arc::new(Semaphore::new(options.query_concurrency.max(1)));
+        let bodies = options.max_alerts_bytes + LARGE_BODIES * options.max_body_bytes;
+        let pieces = bodies.div_ceil(SMALL_BODY as usize);
         Self {
             parts,
             options,
             page: MetricsPage::default(),
             queries,
-            large_bodies: Semaphore::new(1),
+            large_bodies: Semaphore::new(pieces),
             external_labels: RwLock::new(Arc::from([])),
         }
     }
