@@ -177,7 +177,19 @@ impl Told {
     /// Was it good? And if not, what was wrong.
     fn verdict(&self, incident: &serde_json::Value) -> bool {
         if incident["delivered"] == true {
-            println!("good: every step was delivered");
+            match (millis(&incident["acknowledgedAt"]), incident["acknowledgedBy"].as_str()) {
+                (Some(at), by) => {
+                    let pages = incident["pages"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    let step = pages.iter().filter_map(|p| p["step"].as_u64()).max().unwrap_or(0);
+                    let after = (at - self.begin).max(0) as f64 / 1000.0;
+                    println!(
+                        "good: {} acknowledged it at step {step} of {}, after {after:.3} s",
+                        by.unwrap_or("somebody"),
+                        self.timeouts.len()
+                    );
+                }
+                (None, _) => println!("good: every step was delivered"),
+            }
             return true;
         }
         println!("NOT GOOD: not every step was delivered");

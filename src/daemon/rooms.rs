@@ -202,7 +202,7 @@ impl Rooms {
             listeners,
             web.clone(),
             security,
-            ServerLimits::default(),
+            ServerLimits { max_connections: options.max_connections.max(1), ..ServerLimits::default() },
             wait_for(stopped),
         ));
         let mut rooms = Self {
@@ -417,15 +417,16 @@ fn retention_text(options: &Options, config: &Config) -> String {
 /// # Errors
 /// Another process has it: two would page for the same incidents.
 fn open_ledger(path: &Path) -> Result<Ledger, LedgerError> {
-    match Ledger::open(path) {
-        Err(error) if !matches!(error, LedgerError::Locked(_)) => {
+    match Ledger::open_or_heal(path) {
+        (_, Some(error @ LedgerError::Locked(_))) => Err(error),
+        (ledger, Some(error)) => {
             tracing::error!(
                 file = %path.display(), %error,
                 "THE LEDGER CANNOT BE OPENED: pages are kept in memory only, and a restart forgets them"
             );
-            Ok(Ledger::broken(path))
+            Ok(ledger)
         }
-        opened => opened,
+        (ledger, None) => Ok(ledger),
     }
 }
 

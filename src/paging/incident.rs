@@ -227,6 +227,9 @@ pub struct Incident {
     pub deliveries: BTreeMap<u64, Fate>,
     /// Integrations that a page has arrived at.
     pub reached: BTreeSet<String>,
+    /// Integrations that may have a page of which nobody knows whether it arrived.
+    #[serde(default)]
+    pub perhaps_reached: BTreeSet<String>,
     /// When this loop began, by the wall clock.
     #[serde(default)]
     pub loop_began: Timestamp,
@@ -293,12 +296,15 @@ impl Incident {
         self.drill && self.group.starts_with(DRILL_GROUP)
     }
 
-    /// Was every step of the policy carried out, and taken by every integration that it was sent to?
+    /// Was every step of the policy carried out, and taken by every integration that it was sent to? Steps that an
+    /// acknowledgement has made needless do not count: whoever acknowledges has seen it.
     pub fn is_delivered(&self) -> bool {
+        let seen = self.first_acknowledged.is_some();
         (0..self.policy.steps.len()).all(|step| {
             let mut of_step = self.notified.iter().filter(|n| n.step == step).peekable();
-            of_step.peek().is_some()
-                && of_step.all(|n| !n.arrivals.is_empty() && n.arrivals.iter().all(|a| a.at.is_some()))
+            (of_step.peek().is_some() || seen)
+                && of_step
+                    .all(|n| (!n.arrivals.is_empty() || seen) && n.arrivals.iter().all(|a| a.at.is_some()))
         })
     }
 }

@@ -14,7 +14,7 @@ use super::server::Asked;
 use super::state::State;
 use crate::model::{Alert, GoTime, Labels, Order as _, Timestamp};
 use crate::paging::config::PagingConfig;
-use crate::paging::engine::AlertView;
+use crate::paging::engine::{AlertView, MAX_ALERTS};
 use crate::paging::matcher::{self, Matcher};
 use crate::paging::silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
 use crate::paging::{PagerError, PagerHandle};
@@ -196,6 +196,36 @@ async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
 /// How long the sender of alerts waits until they are in the ledger.
 const TAKING_ALERTS: std::time::Duration = std::time::Duration::from_secs(8);
 
+/// The alerts of one request, as many as paging can hold.
+struct Posted(Vec<PostedAlert>);
+
+impl<'de> Deserialize<'de> for Posted {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> serde::de::Visitor<'de> for List {
+            type Value = Posted;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of alerts")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Posted, A::Error> {
+                let mut posted = Vec::new();
+                while let Some(alert) = list.next_element()? {
+                    if posted.len() >= MAX_ALERTS {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "more than {MAX_ALERTS} alerts in one request"
+                        )));
+                    }
+                    posted.push(alert);
+                }
+                Ok(Posted(posted))
+            }
+        }
+        source.deserialize_seq(List)
+    }
+}
+
 /// An alert as it is posted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -210,7 +240,7 @@ struct PostedAlert {
 }
 
 async fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
-    let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
+    let Posted(posted) = serde_json::from_slice(&asked.body)
         .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
     let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
     let now = state.now();

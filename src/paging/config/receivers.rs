@@ -90,8 +90,10 @@ pub enum IntegrationConfig {
     CannotSend(String),
 }
 
+type NewKind = fn() -> Box<dyn Kind>;
+
 /// The kinds by their keys.
-const KINDS: [(&str, fn() -> Box<dyn Kind>); 19] = [
+const KINDS: [(&str, NewKind); 19] = [
     ("alertmanager_configs", || Box::<AlertmanagerConfig>::default()),
     ("discord_configs", || Box::<DiscordConfig>::default()),
     ("email_configs", || Box::<EmailConfig>::default()),

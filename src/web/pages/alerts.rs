@@ -112,7 +112,7 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
             h.raw("</span></td><td class=\"wide\">").labels(&alert.labels);
             for name in ["summary", "description", "explanation", "page_budget"] {
                 if let Some(text) = alert.annotations.get(name) {
-                    h.raw("<br>").text(text);
+                    h.raw("<div>").text(text).raw("</div>");
                 }
             }
             h.raw("</td><td>").time(alert.active_at).raw("</td><td class=\"num\">");

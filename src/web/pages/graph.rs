@@ -140,7 +140,9 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
                 value.push(c);
             }
         }
-        format!("sideband_sigma_{what}{{{RULE_LABEL}=\"{value}\"}}")
+        // A baseline that knows two or three values has a band so wide that nothing else would be seen beside it.
+        let rule = format!("{{{RULE_LABEL}=\"{value}\"}}");
+        format!("sideband_sigma_{what}{rule} and sideband_sigma_ready{rule} == 1")
     };
     let (Ok(centers), Ok(deviations)) =
         (rows(state, asked, &of("center")).await, rows(state, asked, &of("stddev")).await)
@@ -199,7 +201,7 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
         bands,
         label: &label,
     };
-    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
+    h.raw("<div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
     chart.draw(h);
     h.raw("</div>");
     if rows.is_empty() {

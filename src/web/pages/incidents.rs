@@ -81,7 +81,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     }
     facts(&mut h, &incident, state.now());
     if let Some(svg) = picture {
-        h.raw("<h2>The signal</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
+        h.raw("<h2>The signal</h2><div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
         h.raw(&svg).raw("</div>");
     }
     judgement(&mut h, prefix, &incident);
@@ -140,7 +140,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
     }
     for url in i.alerts.iter().filter_map(|a| a.annotations.get("runbook_url")).take(ALERTS) {
         if is_link(url) && seen.insert(url) {
-            h.raw("<p>Runbook: ").link(url).raw("</p>");
+            h.raw("<p><a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a></p>");
         }
     }
 }
@@ -149,7 +149,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
 fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
     h.raw("<h2>Was it worth a page?</h2><p>");
     if let Some(j) = &i.judged {
-        h.raw("Judged <b>").text(&j.verdict).raw("</b>");
+        h.raw("Judged <b>").text(j.verdict).raw("</b>");
         if !j.by.is_empty() {
             h.raw(" by ").text(&j.by);
         }
