@@ -144,7 +144,12 @@ fn watch_for_panics() {
         let text = text
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no reason given");
-        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        // Where the builder keeps its sources is of no interest.
+        let place = info.location().map(|l| {
+            let file = l.file().rsplit("/src/").next().unwrap_or_default();
+            format!(" ({file}:{})", l.line())
+        });
+        let place = place.unwrap_or_default();
         lost(format!("the database library panicked: {text}{place}"));
         loop {
             std::thread::park();

@@ -1,11 +1,12 @@
 //! Label sets: sorted by name, immutable, shared, one allocation each.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Fingerprint, METRIC_NAME};
+use super::{Fingerprint, METRIC_NAME, tree};
 
 /// An immutable label set. Names are unique and sorted by byte order; no value is empty
 /// (an empty label is an absent one, as everywhere in Prometheus).
@@ -65,6 +66,11 @@ impl Labels {
     /// The metric name, empty when there is none.
     pub fn metric_name(&self) -> &str {
         self.get(METRIC_NAME).unwrap_or_default()
+    }
+
+    /// As names and values that anybody can read.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        tree(self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -10,6 +10,7 @@ mod labels;
 mod matcher;
 mod metadata;
 mod number;
+mod order;
 mod sample;
 mod secret;
 mod time;
@@ -23,6 +24,7 @@ pub use labels::{Labels, LabelsBuilder, is_legacy_label_name, is_legacy_metric_n
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
 pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
+pub use order::{Order, set, tree};
 pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
 pub use secret::{Secret, without_password};
 pub use time::GoTime;

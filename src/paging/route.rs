@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Duration, Labels, MatchOp};
+use crate::model::{Duration, Labels, MatchOp, set};
 use crate::paging::config::RouteConfig;
 use crate::paging::matcher::{GoQuoted, Matcher, MatcherSyntax, Matchers};
 
@@ -101,7 +101,7 @@ impl Route {
         if config.groups_by_all() {
             route.group_by_all = true;
         } else if let Some(names) = &config.group_by {
-            route.group_by = names.iter().cloned().collect();
+            route.group_by = set(names.iter().cloned());
             route.group_by_all = false;
         }
         route.labels.extend(config.labels.clone());

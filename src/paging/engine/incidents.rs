@@ -186,9 +186,12 @@ impl Engine {
                 reopened(incident, now, why);
                 self.tallies.incidents_reopened += 1;
             }
-        } else if worse && incident.state == State::Triggered && (incident.quiet || incident.is_exhausted()) {
-            // It waited for the end of the quiet hours, or, all loops done, to begin again.
-            incident.due = Some(now.boot);
+        } else if worse && incident.state == State::Triggered {
+            // It waited for the end of the quiet hours, or, all loops done, to begin again. Once begun, each step has its time.
+            let idle = incident.step == 0 && incident.is_exhausted();
+            if incident.quiet || idle {
+                incident.due = Some(now.boot);
+            }
         }
         self.dirty.insert(Key::Incident(id));
     }

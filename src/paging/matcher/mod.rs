@@ -6,7 +6,7 @@ mod utf8;
 
 use std::fmt;
 
-use crate::model::{self, Labels, MatchOp};
+use crate::model::{self, Labels, MatchOp, Order as _};
 
 pub use classic::parse as parse_classic;
 pub use utf8::parse as parse_utf8;
@@ -95,7 +95,7 @@ pub struct Matchers(Vec<Matcher>);
 
 impl Matchers {
     pub fn new(mut matchers: Vec<Matcher>) -> Self {
-        matchers.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        matchers.order_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Self(matchers)
     }
 

@@ -13,7 +13,7 @@ use super::super::state::State;
 use super::super::views::{Baseline, IncidentFeedback, RuleFeedback};
 use super::blocking;
 use super::incidents::MAX_TEXT;
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, tree};
 use crate::paging::incident::Verdict;
 
 /// The body, as JSON or as a form; what is empty was not said.
@@ -155,7 +155,7 @@ fn said(state: &State, asked: &Asked) -> Result<Said, ApiError> {
             comment: get("comment"),
             group: get("group"),
             rule: get("rule"),
-            series: labels.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            series: tree(labels.map(|(n, v)| (n.to_owned(), v.to_owned()))),
         }
     };
     // Who authenticated is who said it, whatever the body says.

@@ -1,7 +1,7 @@
 //! Alerts and rules.
 
 use super::layout::{Html, Page};
-use crate::model::{Duration, format_float_go};
+use crate::model::{Duration, Order as _, format_float_go};
 use crate::rules::{AlertState, RuleType, RuleView, SigmaView};
 use crate::web::params::encode;
 use crate::web::state::State;
@@ -14,7 +14,7 @@ pub fn alerts(state: &State) -> String {
     let groups = state.parts.rules.groups();
     let mut rules: Vec<&RuleView> =
         groups.iter().flat_map(|g| &g.rules).filter(|r| r.kind != RuleType::Recording).collect();
-    rules.sort_by_key(|r| std::cmp::Reverse(r.state()));
+    rules.order_by_key(|r| std::cmp::Reverse(r.state()));
     let mut h = Html::default();
     if rules.is_empty() {
         h.raw("<p>There are no alerting rules.</p>");
@@ -100,7 +100,7 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
             .text(&rule.name);
         h.raw("\"><table><tr><th scope=\"col\">State</th><th scope=\"col\">Labels</th><th scope=\"col\">Since</th><th scope=\"col\" class=\"num\">Value</th></tr>");
         let mut sorted: Vec<_> = rule.alerts.iter().collect();
-        sorted.sort_by_key(|a| (a.state != AlertState::Firing, a.active_at));
+        sorted.order_by_key(|a| (a.state != AlertState::Firing, a.active_at));
         for alert in sorted.into_iter().take(MAX_ALERTS) {
             h.raw("<tr><td><span class=\"state ")
                 .raw(alert.state.as_str())

@@ -391,3 +391,18 @@ fn numbers_that_are_forgotten_are_not_given_again() {
         assert_eq!(began.len(), 3);
     }
 }
+
+/// All loops are done, and it becomes more severe: the steps are gone through again, each with its time, however often that happens.
+#[test]
+fn what_becomes_worse_after_the_last_loop_begins_again_and_skips_nothing() {
+    let fire = |w: &mut World, severity| w.fire(&[("alertname", "Slow"), ("severity", severity)]);
+    let mut w = World::new(CONFIG);
+    fire(&mut w, "info");
+    w.pass(40 * MINUTE);
+    let before = w.pages().len();
+    fire(&mut w, "ticket");
+    fire(&mut w, "page");
+    w.pass(11 * MINUTE);
+    let times: Vec<i64> = w.pages()[before..].iter().map(|(_, at)| at / 60).collect();
+    assert_eq!(times, [40, 45, 50]);
+}
