@@ -43,13 +43,10 @@ pub fn rules(state: &State) -> String {
             .time(group.last_evaluation);
         h.show(format_args!(", took {:.1} ms", group.evaluation_time * 1000.0)).raw("</p>");
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Group ").text(&group.name);
-        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">Expression</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Took</th></tr>");
+        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Took</th></tr>");
         for rule in &group.rules {
-            h.raw("<tr><td>")
-                .text(&rule.name)
-                .raw("<br><span class=\"dim\">")
-                .raw(kind(rule.kind))
-                .raw("</span></td><td>");
+            h.raw("<tr><td class=\"wide\">").text(&rule.name).raw(" <span class=\"dim\">");
+            h.raw(kind(rule.kind)).raw("</span><br>");
             expression(&mut h, state, rule);
             if let Some(reason) = rule.health.error() {
                 h.raw("<br><span class=\"bad\">").text(reason).raw("</span>");

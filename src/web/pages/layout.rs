@@ -204,7 +204,7 @@ font:.85em ui-monospace,monospace;overflow-wrap:anywhere}\
 .up,.ok,.resolved,.inactive,.good{color:var(--good)}.unknown{color:var(--dim)}\
 form{display:inline}form.wide{display:flex;flex-wrap:wrap;gap:.5rem;align-items:end}form.wide label{display:block}\
 button,input,select{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:.35rem;padding:.35rem .7rem;min-height:2.5rem;max-width:100%}\
-button{cursor:pointer;font-weight:600}button.primary{background:var(--link);border-color:var(--link);color:var(--bg)}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
+button{cursor:pointer;font-weight:600}button.primary{background:var(--link);border-color:var(--link);color:var(--bg)}.full{width:100%}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
 .ack{max-width:30rem;margin:1rem auto}.big{width:100%;min-height:3.5rem;font-size:1.2rem;background:var(--link);color:var(--bg);border:0}\
 svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--line);border-radius:.5rem}\
 svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .line{fill:none;stroke-width:2}\
