@@ -10,6 +10,7 @@ mod labels;
 mod matcher;
 mod metadata;
 mod number;
+pub mod re2;
 mod sample;
 mod secret;
 pub mod yaml;

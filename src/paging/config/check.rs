@@ -13,7 +13,7 @@ use super::scalar::Bool;
 use super::visit::{self, Piece, Visit as _};
 use crate::model::yaml::{self, FileError, Spanned};
 use crate::model::{Duration, Secret, is_legacy_label_name};
-use crate::net::http::HttpClientConfig;
+use crate::net::http::{HttpClientConfig, TlsConfig};
 use crate::paging::inhibit::InhibitRule;
 use crate::paging::route::Route;
 use crate::paging::schedule::Schedule;
@@ -374,6 +374,9 @@ impl Check<'_> {
                  configured",
             );
         }
+        if let Some(Err(e)) = g.smtp_tls_config.as_ref().map(TlsConfig::validate) {
+            self.whole(format!("smtp_tls_config: {e}"));
+        }
         if let Some(http) = &g.http_config
             && let Err(e) = http.validate()
             && !not_built(&e)
@@ -563,11 +566,11 @@ impl Check<'_> {
         }
         let mut seen = BTreeSet::new();
         for name in r.group_by.iter().flatten() {
-            if !seen.insert(name) {
+            if !seen.insert(name) && name != "..." {
                 self.at(near, format!("duplicated label {name:?} in group_by"));
             }
             if name == "..." {
-                if r.group_by.as_ref().is_some_and(|all| all.len() > 1) {
+                if r.group_by.iter().flatten().any(|other| other != "...") {
                     self.at(near, "cannot have wildcard group_by (`...`) and other labels at the same time");
                 }
             } else if !is_label_name(name) {
@@ -616,9 +619,9 @@ impl Check<'_> {
     }
 }
 
-/// Any name of a label that begins like one: what begins with a sign is taken for a slip.
+/// Any text can be the name of a label, but one that begins with a dash is taken for a slip.
 fn is_label_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    !name.is_empty() && !name.starts_with('-')
 }
 
 /// The HTTP client of an integration: its own, or the global one; of the global one an own client that
@@ -633,7 +636,10 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
                 proxy_url: global.proxy_url.clone(),
                 no_proxy: own.no_proxy.clone().or_else(|| global.no_proxy.clone()),
                 proxy_from_environment: global.proxy_from_environment,
-                proxy_connect_header: own.proxy_connect_header.or(global.proxy_connect_header),
+                proxy_connect_header: own
+                    .proxy_connect_header
+                    .clone()
+                    .or_else(|| global.proxy_connect_header.clone()),
                 ..own.clone()
             }
         }
