@@ -12,6 +12,7 @@ mod metadata;
 mod number;
 mod order;
 mod quote;
+pub mod re2;
 mod sample;
 mod secret;
 mod time;

@@ -195,6 +195,8 @@ struct Join<'a> {
     swapped: bool,
     fill_many: Option<f64>,
     fill_one: Option<f64>,
+    /// The steps at which the "many" side has any sample.
+    matchable: Vec<bool>,
     out: Table,
     places: HashMap<Labels, usize>,
 }
@@ -206,7 +208,12 @@ fn vectors(b: &Binary, matching: &Matching, left: Table, right: Table) -> Result
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(matching, many, one);
     let out = Table::new(many.width);
-    let mut join = Join { b, matching, many, one, swapped, fill_many, fill_one, out, places: HashMap::new() };
+    // Where one side has nothing, nothing can be matched, and nothing is ambiguous.
+    let all: Vec<usize> = (0..many.len()).collect();
+    let filled = fill_many.is_some() || fill_one.is_some();
+    let matchable = if filled { vec![true; many.width] } else { any_present(many, &all) };
+    let places = HashMap::new();
+    let mut join = Join { b, matching, many, one, swapped, fill_many, fill_one, matchable, out, places };
     for g in &groups {
         join.group(g)?;
     }
@@ -220,7 +227,8 @@ impl Join<'_> {
         let mut rows: HashMap<(usize, usize), usize> = HashMap::new();
         let none = usize::MAX;
         for (k, one) in one_at.into_iter().enumerate() {
-            let mut matched = none;
+            // `kept` is a comparison's: what it drops does not stand in the way of another match.
+            let (mut matched, mut kept) = (none, false);
             for &i in &g.left {
                 let v = self.many.row(i)[k];
                 if !present(v) {
@@ -231,15 +239,20 @@ impl Join<'_> {
                     (None, Some(fill)) => fill,
                     (None, None) => continue,
                 };
-                if matched != none && self.matching.cardinality == Cardinality::OneToOne {
-                    if one.is_none() {
-                        return Err(self.duplicates(g, matched, i, true));
-                    }
+                let keeps = self.b.return_bool || g.left.len() == 1 || {
+                    let (l, r) = if self.swapped { (other, v) } else { (v, other) };
+                    present(apply(self.b.op, false, l, r))
+                };
+                if matched != none && self.matching.cardinality == Cardinality::OneToOne && one.is_none() {
+                    return Err(self.duplicates(g, matched, i, true));
+                }
+                if kept && keeps && self.matching.cardinality == Cardinality::OneToOne {
                     return Err(EvalError::failed(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                     ));
                 }
                 matched = i;
+                kept |= keeps;
                 let key = (i, one.unwrap_or(none));
                 self.put(&mut rows, key, g, k, v, other)?;
             }
@@ -292,7 +305,7 @@ impl Join<'_> {
         let mut only: Vec<Option<usize>> = vec![None; self.one.width];
         for &i in rows {
             for (k, v) in self.one.row(i).iter().enumerate() {
-                if !present(*v) {
+                if !present(*v) || !self.matchable[k] {
                     continue;
                 }
                 if let Some(first) = only[k] {

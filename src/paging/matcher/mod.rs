@@ -1,7 +1,6 @@
 //! Label matchers of routes, inhibitions and silences: two grammars, one meaning.
 
 mod classic;
-mod regexp;
 mod utf8;
 
 use std::fmt;
@@ -40,7 +39,7 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => value.clone(),
-            MatchOp::Regex | MatchOp::NotRegex => regexp::translated(&value)?,
+            MatchOp::Regex | MatchOp::NotRegex => dots_end_at_lines(&value)?,
         };
         let test = model::Matcher::new(op, name.clone(), pattern).map_err(|e| {
             MatcherSyntax(format!("invalid regular expression {value:?} for label {name:?}: {}", e.reason))
@@ -93,6 +92,17 @@ impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// The pattern with `.` that stops at line breaks. Plain words stay as they are, so that no engine is needed for them.
+fn dots_end_at_lines(pattern: &str) -> Result<String, MatcherSyntax> {
+    if !pattern.contains(['.', '(', '[', '\\']) {
+        return Ok(pattern.to_owned());
+    }
+    // One that only balances inside the group must not pass.
+    model::re2::compile(pattern)
+        .map_err(|reason| MatcherSyntax(format!("invalid regular expression {pattern:?}: {reason}")))?;
+    Ok(format!("(?-s:{pattern})"))
 }
 
 /// Conditions that must all hold; kept in the order of names, values and operators.
