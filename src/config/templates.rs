@@ -32,11 +32,6 @@ pub fn message_templates(config: &PagingConfig, inputs: &mut Inputs) -> Result<T
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let read = inputs.read(&file);
-            // A pattern that nothing matches is no error in Alertmanager, not even one without a wildcard: whatever
-            // calls the templates that are missing then is.
-            if read.is_err() && !file.exists() {
-                continue;
-            }
             let added = read
                 .and_then(|text| set.add(Dialect::Alertmanager, &name, &text).map_err(|e| in_file(&file, e)));
             errors.extend(added.err());

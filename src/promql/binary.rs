@@ -227,8 +227,7 @@ impl Join<'_> {
         let mut rows: HashMap<(usize, usize), usize> = HashMap::new();
         let none = usize::MAX;
         for (k, one) in one_at.into_iter().enumerate() {
-            // `kept` is a comparison's: what it drops does not stand in the way of another match.
-            let (mut matched, mut kept) = (none, false);
+            let mut matched = none;
             for &i in &g.left {
                 let v = self.many.row(i)[k];
                 if !present(v) {
@@ -239,20 +238,15 @@ impl Join<'_> {
                     (None, Some(fill)) => fill,
                     (None, None) => continue,
                 };
-                let keeps = self.b.return_bool || g.left.len() == 1 || {
-                    let (l, r) = if self.swapped { (other, v) } else { (v, other) };
-                    present(apply(self.b.op, false, l, r))
-                };
-                if matched != none && self.matching.cardinality == Cardinality::OneToOne && one.is_none() {
-                    return Err(self.duplicates(g, matched, i, true));
-                }
-                if kept && keeps && self.matching.cardinality == Cardinality::OneToOne {
+                if matched != none && self.matching.cardinality == Cardinality::OneToOne {
+                    if one.is_none() {
+                        return Err(self.duplicates(g, matched, i, true));
+                    }
                     return Err(EvalError::failed(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                     ));
                 }
                 matched = i;
-                kept |= keeps;
                 let key = (i, one.unwrap_or(none));
                 self.put(&mut rows, key, g, k, v, other)?;
             }
