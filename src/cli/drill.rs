@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::server::{Server, ServerFlags};
+use crate::model::Order as _;
 
 /// How often the incident is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -169,7 +170,7 @@ impl Told {
         if let Some(at) = millis(&incident["resolvedAt"]) {
             events.push((at, "resolved".to_owned()));
         }
-        events.sort_by_key(|(at, _)| *at);
+        events.order_by_key(|(at, _)| *at);
         events
     }
 

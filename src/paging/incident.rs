@@ -155,15 +155,11 @@ pub struct AlertRecord {
     pub generator_url: String,
 }
 
-fn map(labels: &Labels) -> BTreeMap<String, String> {
-    labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
-}
-
 impl From<&Alert> for AlertRecord {
     fn from(a: &Alert) -> Self {
         Self {
-            labels: map(&a.labels),
-            annotations: map(&a.annotations),
+            labels: a.labels.to_map(),
+            annotations: a.annotations.to_map(),
             starts_at: a.starts_at,
             ends_at: a.ends_at,
             updated_at: a.updated_at,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::model::{Alert, Labels, Timestamp};
+use crate::model::{Alert, Labels, Order as _, Timestamp};
 
 /// How long a resolved alert is remembered and sent again, ms (Prometheus).
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
@@ -133,7 +133,7 @@ impl AlertBook {
     pub fn active(&self) -> Vec<&ActiveAlert> {
         let mut active: Vec<&ActiveAlert> =
             self.alerts.values().filter(|a| a.state != AlertState::Inactive).collect();
-        active.sort_by(|a, b| a.labels.cmp(&b.labels));
+        active.order_by(|a, b| a.labels.cmp(&b.labels));
         active
     }
 
@@ -204,7 +204,7 @@ impl AlertBook {
                 generator_url: String::new(),
             });
         }
-        due.sort_by(|a, b| a.labels.cmp(&b.labels));
+        due.order_by(|a, b| a.labels.cmp(&b.labels));
         due
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::Labels;
+use crate::model::{Labels, tree};
 
 use super::time::Time;
 
@@ -134,7 +134,7 @@ impl Value {
 
     /// A label set.
     pub fn labels(labels: &Labels) -> Self {
-        let entries = labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))).collect();
+        let entries = tree(labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))));
         Self::Map(Arc::new(Map { kind: MapKind::Labels, entries, nesting: 1 }))
     }
 

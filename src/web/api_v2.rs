@@ -12,7 +12,7 @@ use super::guard;
 use super::respond::{Answer, json_body, method_not_allowed, not_found};
 use super::server::Asked;
 use super::state::State;
-use crate::model::{Alert, GoTime, Labels, Timestamp};
+use crate::model::{Alert, GoTime, Labels, Order as _, Timestamp};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{AlertView, MAX_ALERTS};
 use crate::paging::matcher::{self, Matcher};
@@ -347,7 +347,7 @@ async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome 
         let labels = Labels::from_pairs(s.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())));
         wanted.matchers.iter().all(|m| m.matches_labels(&labels))
     });
-    silences.sort_by_key(|s| (s.state(now) as u8 == SilenceState::Expired as u8, s.ends_at));
+    silences.order_by_key(|s| (s.state(now) as u8 == SilenceState::Expired as u8, s.ends_at));
     let views: Vec<SilenceView> = silences.into_iter().map(|s| SilenceView::new(s, now)).collect();
     Ok(json(StatusCode::OK, &views))
 }

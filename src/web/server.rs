@@ -112,7 +112,10 @@ impl Web {
             let usual = state.options.max_body_bytes;
             let most = match path.as_str() {
                 path if callbacks::is_one(path) => callbacks::MAX_BODY.min(usual),
-                "/api/v2/alerts" => usual.max(state.options.max_alerts_bytes),
+                // The long lists are for those whose alerts would be taken.
+                "/api/v2/alerts" if guard::check(state.posture(), &head.headers).is_ok() => {
+                    usual.max(state.options.max_alerts_bytes)
+                }
                 _ => usual,
             };
             if incoming.size_hint().lower() > most as u64 {
@@ -123,7 +126,10 @@ impl Web {
                 let units = u32::try_from(size.div_ceil(SMALL_BODY)).unwrap_or(u32::MAX);
                 let wait = state.large_bodies.acquire_many(units);
                 let Ok(Ok(permit)) = tokio::time::timeout(state.options.body_timeout, wait).await else {
-                    return ("other", text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"));
+                    return (
+                        "other",
+                        text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"),
+                    );
                 };
                 _large = permit;
             }

@@ -10,7 +10,7 @@ use super::exposed::{ExternalLabels, MetricsPage};
 use super::guard::{self, Posture};
 use super::metrics::WebMetrics;
 use super::views::{Incidents, Lifecycle, RulesView, TargetsView};
-use crate::model::{Clock, Timestamp};
+use crate::model::{Clock, Order as _, Timestamp};
 use crate::net::auth::Security;
 use crate::paging::PagerHandle;
 use crate::promql::Engine;
@@ -129,7 +129,7 @@ impl State {
     }
 
     pub fn set_external_labels(&self, mut labels: Vec<(String, String)>) {
-        labels.sort();
+        labels.order();
         let mut current = self.external_labels.write().unwrap_or_else(PoisonError::into_inner);
         // The page keeps what it rendered for as long as these are the very same.
         if **current != *labels {

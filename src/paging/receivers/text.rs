@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::model::Order as _;
 use crate::paging::notification::{DIGEST, Notification, NotifiedAlert, Reason};
 
 /// Alerts that a text lists; the rest is counted.
@@ -74,7 +75,7 @@ fn summary(n: &Notification) -> Option<String> {
 /// The name of the alert comes first, then the others.
 fn sorted_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.collect();
-    names.sort_by_key(|name| (*name != "alertname", *name));
+    names.order_by_key(|name| (*name != "alertname", *name));
     names
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page};
 use super::svg::{Band, Chart};
-use crate::model::{Duration, Labels, METRIC_NAME, Sample, Timestamp, format_float};
+use crate::model::{Duration, Labels, METRIC_NAME, Order as _, Sample, Timestamp, format_float};
 use crate::promql::Value;
 use crate::rules::RuleType;
 use crate::web::api::evaluate_range;
@@ -156,7 +156,7 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
         })
     };
     let mut chosen: Vec<&(Labels, Vec<Sample>)> = centers.iter().collect();
-    chosen.sort_by_key(|(labels, _)| !drawn(labels));
+    chosen.order_by_key(|(labels, _)| !drawn(labels));
     chosen
         .into_iter()
         .take(MAX_BANDS)

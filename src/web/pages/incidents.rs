@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
 use crate::model::Timestamp;
-use crate::paging::incident::State as IncidentState;
 use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
 use crate::web::params::encode;
 use crate::web::state::State;
@@ -131,7 +131,12 @@ fn facts(h: &mut Html, i: &IncidentView, now: Timestamp) {
 /// What the alerts say of themselves, and what to do about it.
 fn explanations(h: &mut Html, i: &IncidentView) {
     let mut seen = std::collections::BTreeSet::new();
-    for name in ["description", "explanation", "page_budget"] {
+    // What was said last of something that is over is mild, and misleads: the timeline has what was said at first.
+    let names: &[&str] = match i.state {
+        IncidentState::Resolved => &["description"],
+        _ => &["description", "explanation", "page_budget"],
+    };
+    for &name in names {
         for text in i.alerts.iter().filter_map(|a| a.annotations.get(name)).take(ALERTS) {
             if seen.insert(text) {
                 h.raw("<p>").text(text).raw("</p>");
