@@ -39,6 +39,8 @@ pub(super) struct Book {
     /// How often in a row the file was called damaged.
     damaged: u32,
     ledger: Ledger,
+    /// What it had at the start is not known here, and therefore left alone.
+    unread: bool,
     /// A transaction was not waited for, and its answer is still to come.
     owed: bool,
     degraded: bool,
@@ -93,7 +95,7 @@ fn others(ledger: &Ledger) -> Result<Vec<Stored>, LedgerError> {
 }
 
 impl Book {
-    pub fn start(ledger: Ledger, degraded: bool) -> std::io::Result<Self> {
+    pub fn start(ledger: Ledger, degraded: bool, unread: bool) -> std::io::Result<Self> {
         let (work, jobs) = sync_channel::<Work>(1);
         let (answer, done) = sync_channel(1);
         let own = ledger.clone();
@@ -113,7 +115,7 @@ impl Book {
                 }
             }
         })?;
-        Ok(Self { work, done, damaged: 0, ledger, owed: false, degraded, retry_at: 0, prune_at: 0 })
+        Ok(Self { work, done, damaged: 0, ledger, unread, owed: false, degraded, retry_at: 0, prune_at: 0 })
     }
 
     pub fn is_degraded(&self) -> bool {
@@ -169,7 +171,7 @@ impl Book {
             }
         }
         for (table, key, _) in others(&self.ledger).unwrap_or_default() {
-            if engine.is_stale(table, &key) {
+            if !self.unread && engine.is_stale(table, &key) {
                 changes.push(Change { table, key, value: None });
             }
         }
@@ -178,6 +180,11 @@ impl Book {
         if written == Written::Synced {
             self.degraded = false;
             tracing::warn!("the ledger takes what is written again: nothing in memory is missing from it");
+            if self.unread {
+                tracing::error!(
+                    "what the ledger had before the start could not be read then: a restart takes it up"
+                );
+            }
         }
         written
     }
