@@ -153,10 +153,10 @@ impl fmt::Display for Matcher {
         if is_legacy_label_name(&self.name) {
             f.write_str(&self.name)?;
         } else {
-            super::labels::write_quoted(f, &self.name)?;
+            write!(f, "{}", super::GoQuoted::new(&self.name))?;
         }
         f.write_str(self.op.as_str())?;
-        super::labels::write_quoted(f, &self.value)
+        write!(f, "{}", super::GoQuoted::new(&self.value))
     }
 }
 

@@ -360,6 +360,7 @@ impl Join<'_> {
 
 /// Labels in braces, the name among them, as error texts have them.
 fn braces(labels: Labels) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={}", super::quote::quote(v))).collect();
+    let pairs: Vec<String> =
+        labels.iter().map(|(n, v)| format!("{n}={}", crate::model::GoQuoted::new(v))).collect();
     format!("{{{}}}", pairs.join(", "))
 }

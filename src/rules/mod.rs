@@ -42,7 +42,7 @@ pub use recording::recorded_labels;
 pub use relearn::{History, Incident, Incidents};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use view::{
-    AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleFilter, RuleType, RuleView,
-    SeriesView, TallyView, groups as views,
+    AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleType, RuleView, SeriesView,
+    SigmaView, TallyView, groups as views,
 };
 pub use warm_start::{Asked, Asking, RemoteHistory};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::Labels;
+use crate::model::{Labels, tree};
 
 use super::time::{Calendar, Time};
 
@@ -149,7 +149,7 @@ impl Value {
     }
 
     fn label_map(kind: MapKind, labels: &Labels) -> Self {
-        let entries = labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))).collect();
+        let entries = tree(labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))));
         Self::Map(Arc::new(Map { kind, entries, nesting: 1 }))
     }
 

@@ -12,9 +12,9 @@ use super::guard;
 use super::respond::{Answer, json_body, method_not_allowed, not_found};
 use super::server::Asked;
 use super::state::State;
-use crate::model::{Alert, Labels, MatchOp, Timestamp};
+use crate::model::{Alert, Labels, MatchOp, Order as _, Timestamp};
 use crate::paging::config::PagingConfig;
-use crate::paging::engine::{AlertView, api_time as time};
+use crate::paging::engine::{AlertView, MAX_ALERTS, api_time as time};
 use crate::paging::matcher::{self, Matcher};
 use crate::paging::silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
 use crate::paging::{PagerError, PagerHandle};
@@ -246,6 +246,36 @@ async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
 /// How long the sender of alerts waits until they are in the ledger.
 const TAKING_ALERTS: std::time::Duration = std::time::Duration::from_secs(8);
 
+/// The alerts of one request, as many as paging can hold.
+struct Posted(Vec<Option<PostedAlert>>);
+
+impl<'de> Deserialize<'de> for Posted {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> serde::de::Visitor<'de> for List {
+            type Value = Posted;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of alerts")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Posted, A::Error> {
+                let mut posted = Vec::new();
+                while let Some(alert) = list.next_element()? {
+                    if posted.len() >= MAX_ALERTS {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "more than {MAX_ALERTS} alerts in one request"
+                        )));
+                    }
+                    posted.push(alert);
+                }
+                Ok(Posted(posted))
+            }
+        }
+        source.deserialize_seq(List)
+    }
+}
+
 /// An alert as it is posted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -259,7 +289,7 @@ struct PostedAlert {
 }
 
 async fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
-    let posted: Vec<Option<PostedAlert>> = body(asked, "alerts")?;
+    let Posted(posted) = body(asked, "alerts")?;
     // What breaks the document refuses the whole list.
     let checked = |(i, alert): (usize, Option<PostedAlert>)| {
         let alert = required(alert, i)?;
@@ -378,7 +408,7 @@ async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome 
     };
     silences.retain(|s| wanted.matchers.iter().all(|m| s.matchers.iter().any(|of| same(m, of))));
     // What changes next comes first; of what is over, what ended last.
-    silences.sort_by_key(|s| match s.state(now) {
+    silences.order_by_key(|s| match s.state(now) {
         SilenceState::Active => (0, s.ends_at),
         SilenceState::Pending => (1, s.starts_at),
         SilenceState::Expired => (2, -s.ends_at),

@@ -34,9 +34,7 @@ pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
     Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
 };
-pub use views::{
-    AlertView, ArrivalView, FiringNow, GroupView, HistoryView, IncidentView, NotifiedView, api_time,
-};
+pub use views::{AlertView, FiringNow, GroupView, api_time};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
@@ -44,6 +42,10 @@ pub const MAX_ALERTS: usize = 50_000;
 pub const RECENT_INCIDENTS: usize = 200;
 /// The same, when they may still flap.
 const MAX_RECENT_INCIDENTS: usize = 2000;
+
+/// Numbers that a process reserves at once. A transaction that fails may have given some of them to pages that go out all the
+/// same; a process after a crash skips them, so that no key and no link ever means two things.
+const RESERVED_IDS: u64 = 1000;
 
 /// One moment on both clocks, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub struct Engine {
     /// Makes keys differ from those of another ledger.
     instance: String,
     next_id: u64,
+    /// Numbers below this one are given by no later process: the ledger says so beforehand.
+    reserved: u64,
     alerts: HashMap<Fingerprint, AlertEntry>,
     groups: BTreeMap<String, Group>,
     incidents: open::Incidents,
@@ -110,6 +114,7 @@ impl Engine {
             config,
             instance: instance.into(),
             next_id: 1,
+            reserved: 1,
             alerts: HashMap::new(),
             groups: BTreeMap::new(),
             incidents: open::Incidents::default(),
@@ -236,8 +241,17 @@ impl Engine {
     fn id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.dirty.insert(records::Key::Meta);
+        if self.next_id > self.reserved {
+            self.reserved = self.next_id + RESERVED_IDS;
+            self.dirty.insert(records::Key::Meta);
+        }
         id
+    }
+
+    /// At an orderly end: the next process goes on with the next number.
+    pub fn give_back_ids(&mut self) {
+        self.reserved = self.next_id;
+        self.dirty.insert(records::Key::Meta);
     }
 
     /// Forgets what is over.

@@ -5,7 +5,7 @@ mod utf8;
 
 use std::fmt;
 
-use crate::model::{self, Labels, MatchOp};
+use crate::model::{self, GoQuoted, Labels, MatchOp, Order as _};
 
 pub use classic::parse as parse_classic;
 pub use utf8::parse as parse_utf8;
@@ -67,7 +67,13 @@ impl Matcher {
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.chars().any(utf8::is_reserved) {
-            return write!(f, "{}{}{}", GoQuoted(&self.name), self.op.as_str(), GoQuoted(&self.value));
+            return write!(
+                f,
+                "{}{}{}",
+                GoQuoted::new(&self.name),
+                self.op.as_str(),
+                GoQuoted::new(&self.value)
+            );
         }
         write!(f, "{}{}\"", self.name, self.op.as_str())?;
         for c in self.value.chars() {
@@ -105,7 +111,7 @@ pub struct Matchers(Vec<Matcher>);
 
 impl Matchers {
     pub fn new(mut matchers: Vec<Matcher>) -> Self {
-        matchers.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        matchers.order_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Self(matchers)
     }
 
@@ -165,30 +171,5 @@ pub fn parse(text: &str) -> Result<Parsed, MatcherSyntax> {
             matchers: old,
         }),
         (Err(why), Err(_)) => Err(MatcherSyntax(format!("bad matcher format: {text:?}: {why}"))),
-    }
-}
-
-/// Go's `%q` for what stands in keys.
-pub struct GoQuoted<'a>(pub &'a str);
-
-impl fmt::Display for GoQuoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\t' => f.write_str("\\t")?,
-                '\r' => f.write_str("\\r")?,
-                '\x07' => f.write_str("\\a")?,
-                '\x08' => f.write_str("\\b")?,
-                '\x0b' => f.write_str("\\v")?,
-                '\x0c' => f.write_str("\\f")?,
-                c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        f.write_str("\"")
     }
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::Order as _;
 use crate::paging::config::History;
 use crate::paging::engine::{
     Change, Engine, INCIDENT_TABLES, Now, RECENT_INCIDENTS, RECORD_TABLES, Stored, read_resolved,
@@ -72,7 +73,7 @@ pub(super) fn read(ledger: &Ledger) -> Result<(Vec<Stored>, bool), LedgerError> 
         rows.extend(ledger.scan(table, &[], None)?.into_iter().map(|(key, value)| (table, key, value)));
         return Ok((rows, false));
     }
-    old.sort_by_key(|(_, at, _)| *at);
+    old.order_by_key(|(_, at, _)| *at);
     keys.extend(old.iter().rev().take(RECENT_INCIDENTS).map(|(id, ..)| id.to_be_bytes().to_vec()));
     for key in keys {
         if let Some(value) = ledger.get(table, &key)? {
@@ -228,7 +229,7 @@ fn prune(ledger: &Ledger, before: i64, size: u64) -> Result<(), LedgerError> {
     let (table, _, list) = INCIDENT_TABLES;
     let rows = ledger.scan(list, &[], None)?;
     let mut resolved: Vec<_> = rows.iter().filter_map(|(k, v)| read_resolved(k, v)).collect();
-    resolved.sort_by_key(|(_, at, _)| *at);
+    resolved.order_by_key(|(_, at, _)| *at);
     let mut total: u64 = resolved.iter().map(|(.., bytes)| bytes).sum();
     let go: Vec<[u8; 8]> = resolved
         .iter()

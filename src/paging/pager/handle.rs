@@ -13,18 +13,18 @@ use super::heartbeat::Heart;
 use super::worker::{Call, Input};
 use super::{PagerError, Plant};
 use crate::ledger::Ledger;
-use crate::model::{Alert, Clock, Timestamp};
+use crate::model::{Alert, Clock, GoTime, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
-    incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, Now, incident_key,
+    read_incident,
 };
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
-use crate::paging::notification::GoTime;
 use crate::paging::report::{self, Facts, Report, ReportOptions};
 use crate::paging::silence::{Silence, SilenceError};
+use crate::paging::view::IncidentView;
 
 /// How long the end waits for the dispatcher's thread.
 const FAREWELL: Duration = Duration::from_secs(5);
