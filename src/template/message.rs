@@ -26,6 +26,8 @@ pub struct MessageData {
     /// `firing` or `resolved`.
     pub status: String,
     pub alerts: Vec<MessageAlert>,
+    /// Why the message goes out.
+    pub notification_reason: String,
     pub group_labels: Labels,
     pub common_labels: Labels,
     pub common_annotations: Labels,
@@ -74,7 +76,7 @@ impl MessageData {
             field("Receiver", "receiver", self.receiver.as_str()),
             field("Status", "status", self.status.as_str()),
             field("Alerts", "alerts", Value::list_of(ListKind::Alerts, alerts)?),
-            field("NotificationReason", "notification_reason", ""),
+            field("NotificationReason", "notification_reason", self.notification_reason.as_str()),
             field("GroupLabels", "groupLabels", Value::kv(&self.group_labels)),
             field("CommonLabels", "commonLabels", Value::kv(&self.common_labels)),
             field("CommonAnnotations", "commonAnnotations", Value::kv(&self.common_annotations)),

@@ -236,6 +236,8 @@ async fn alerts(asked: &Asked, pager: &PagerHandle) -> Outcome {
 async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
     let wanted = Wanted::read(asked)?;
     let mut groups = pager.groups().await?;
+    // Of an alert with several receivers, only the groups of those that are asked for.
+    groups.retain(|g| wanted.receiver.as_ref().is_none_or(|r| r.is_match(&g.receiver.name)));
     for group in &mut groups {
         group.alerts.retain(|a| wanted.passes(a));
     }

@@ -265,7 +265,10 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
                 proxy_url: global.proxy_url.clone(),
                 no_proxy: own.no_proxy.clone().or_else(|| global.no_proxy.clone()),
                 proxy_from_environment: global.proxy_from_environment,
-                proxy_connect_header: own.proxy_connect_header.clone().or_else(|| global.proxy_connect_header.clone()),
+                proxy_connect_header: own
+                    .proxy_connect_header
+                    .clone()
+                    .or_else(|| global.proxy_connect_header.clone()),
                 ..own.clone()
             }
         }

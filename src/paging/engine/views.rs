@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Engine, Now};
-use crate::model::{Alert, Fingerprint, GoTime, Labels, Timestamp};
+use crate::model::{Alert, Fingerprint, GoTime, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
 use crate::paging::route::Route;
 
@@ -143,7 +143,7 @@ impl FiringNow {
             GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
         };
         let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
-        views.sort_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
+        views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
         views
     }
 }
