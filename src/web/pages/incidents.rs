@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
 use crate::model::Timestamp;
-use crate::paging::incident::State as IncidentState;
 use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
 use crate::web::params::encode;
 use crate::web::state::State;
