@@ -8,7 +8,7 @@ use crate::model::{Labels, Timestamp};
 use crate::promql::{Expr, VectorSample};
 use crate::rules::file::{RuleKind, RuleSpec, SigmaSpec};
 use crate::rules::{JOIN_MS, Judged, Paged, Replay, band_pages};
-use crate::sigma::{Action, Bands, Phase};
+use crate::sigma::{Action, Phase};
 
 use super::ahead::Ahead;
 
@@ -47,8 +47,8 @@ pub struct Crossing {
 #[derive(Debug)]
 pub struct SeriesTrack {
     pub labels: Labels,
-    /// The bands as they would be if nothing had ever widened them or held a page back.
-    shadow: Option<Bands>,
+    /// Which bands fired at the evaluation before, one bit each.
+    firing: u64,
     /// A band that pages fires.
     asking: bool,
     pub crossings: Vec<Crossing>,
@@ -196,7 +196,7 @@ impl Recorder {
         self.places.insert(labels.clone(), self.series.len());
         self.series.push(SeriesTrack {
             labels: labels.clone(),
-            shadow: None,
+            firing: 0,
             asking: false,
             crossings: Vec::new(),
             history: self.history,
@@ -241,13 +241,9 @@ impl Recorder {
         let counted = t >= self.count_from;
         let (keep_from, searching) = (self.keep_from, self.can_search());
         let track = &mut self.series[place];
-        let bands = track.shadow.get_or_insert_with(|| spec.detector.start().bands);
-        let firing = |bands: &Bands| {
-            bands.states().iter().map(|b| is_firing(b.phase)).fold(0u64, |m, f| m << 1 | u64::from(f))
-        };
-        let before = firing(bands);
-        let change = spec.detector.rejudge(bands, t, judgement);
-        let after = firing(bands);
+        let (bands, change) = (&judged.state.bands, evaluation.bands);
+        let after = bands.states().iter().fold(0u64, |m, b| m << 1 | u64::from(is_firing(b.phase)));
+        let before = std::mem::replace(&mut track.firing, after);
         if before != after && counted {
             let last = bands.states().len().saturating_sub(1);
             for (i, band) in self.bands.iter_mut().enumerate() {
@@ -286,10 +282,10 @@ impl Recorder {
             (true, false) => self.asking = self.asking.saturating_sub(1),
             _ => {}
         }
-        if counted && matches!(judged.paged, Paged::Sent | Paged::Joined) {
-            self.page(t, place, judged.paged == Paged::Sent);
+        if counted && matches!(judged.decision.paged, Paged::Sent | Paged::Joined) {
+            self.page(t, place, judged.decision.paged == Paged::Sent);
         }
-        let score = score(judged);
+        let score = judged.decision.score;
         self.score = self.score.max(score);
         if let Some(sink) = &mut self.sink
             && counted
@@ -298,18 +294,6 @@ impl Recorder {
         }
     }
 }
-
-/// From 0 to 1; 0.5 and more exactly when a page of this series goes out: what the budget holds back is none.
-fn score(judged: &Judged<'_>) -> f64 {
-    let score = judged.evaluation.score;
-    match judged.paged {
-        Paged::Sent | Paged::Joined => score.max(PAGES),
-        Paged::No | Paged::HeldBack => score.min(PAGES.next_down()),
-    }
-}
-
-/// The score from which on it is a page.
-const PAGES: f64 = 0.5;
 
 fn is_firing(phase: Phase) -> bool {
     matches!(phase, Phase::Firing { .. })

@@ -10,16 +10,18 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Labels, Timestamp};
-use crate::sigma::Widening;
 
-use super::budget::{Grounds, LastPage, Reason, SeriesPages, Standing};
+use super::budget::Reason;
 use super::file::{RuleKind, SigmaSpec};
+use super::firings::{Firing, Firings, KEPT};
 use super::group::{Group, Rule};
 use super::pages::{PageHistory, PageRecord, REMEMBERED, Tally};
 use super::relearn::{Incident, Incidents};
+use super::standing::{Grounds, LastPage, SeriesPages, Standing};
+use super::widening::Widening;
 
 /// The first bytes of the file; the last one is the version.
-const MAGIC: &[u8; 8] = b"SBSIGMA\x02";
+const MAGIC: &[u8; 8] = b"SBSIGMA\x03";
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
 const CHECKSUM: usize = 8;
@@ -101,7 +103,17 @@ fn encode_rule(out: &mut Vec<u8>, rule: &Rule, spec: &SigmaSpec) -> usize {
 }
 
 fn put_history(out: &mut Vec<u8>, history: &PageHistory) {
-    put(out, &history.widening().encode());
+    put_widening(out, history.widening());
+    let firings = history.firings();
+    out.extend(firings.born.unwrap_or(Timestamp::MIN).to_le_bytes());
+    out.extend(firings.count.to_le_bytes());
+    out.extend(firings.counted.to_le_bytes());
+    out.extend((firings.kept.len() as u32).to_le_bytes());
+    for firing in &firings.kept {
+        out.extend(firing.t.to_le_bytes());
+        out.extend(firing.peak.to_le_bytes());
+        out.push(u8::from(firing.paged));
+    }
     let older = history.older();
     for n in [older.pages, older.useful, older.useless] {
         out.extend(n.to_le_bytes());
@@ -119,10 +131,39 @@ fn put_history(out: &mut Vec<u8>, history: &PageHistory) {
     }
 }
 
+fn put_widening(out: &mut Vec<u8>, widening: &Widening) {
+    out.extend(widening.factor.to_le_bytes());
+    out.extend(widening.since.to_le_bytes());
+}
+
+fn read_widening(rest: &mut &[u8]) -> Option<Widening> {
+    Widening::restored(real(rest)?, i64::from_le_bytes(chunk(rest)?))
+}
+
+fn read_firings(rest: &mut &[u8]) -> Option<Firings> {
+    let born = Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN);
+    let count = Some(real(rest)?).filter(|c| *c >= 0.0)?;
+    let counted = i64::from_le_bytes(chunk(rest)?);
+    let mut kept: Vec<Firing> = Vec::new();
+    for _ in 0..number(rest).filter(|n| *n <= KEPT)? {
+        let (t, peak) = (i64::from_le_bytes(chunk(rest)?), real(rest)?);
+        let paged = chunk::<1>(rest)?[0] != 0;
+        if peak <= 0.0 || kept.last().is_some_and(|before| before.peak < peak) {
+            return None;
+        }
+        kept.push(Firing { t, peak, paged });
+    }
+    Some(Firings { born, count, counted, kept })
+}
+
 fn put_pages(out: &mut Vec<u8>, pages: &SeriesPages) {
+    let mut most = 0.0;
     let (kind, why, t, level): (u8, u8, Timestamp, f64) = match pages.standing {
         Standing::Calm => (0, 0, 0, 0.0),
-        Standing::Held { since, reason, from } => (1, reason as u8, since, from),
+        Standing::Held { since, reason, from, worst } => {
+            most = worst;
+            (1, reason as u8, since, from)
+        }
         Standing::Paged { page, grounds } => match grounds {
             Grounds::Within => (2, 0, page, 0.0),
             Grounds::Spends => (2, 1, page, 0.0),
@@ -133,6 +174,8 @@ fn put_pages(out: &mut Vec<u8>, pages: &SeriesPages) {
     out.extend([kind, why]);
     out.extend(t.to_le_bytes());
     out.extend(level.to_le_bytes());
+    out.extend(most.to_le_bytes());
+    put_widening(out, &pages.widening);
     let last = pages.last.unwrap_or(LastPage { t: Timestamp::MIN, worst: 0.0 });
     out.extend(last.t.to_le_bytes());
     out.extend(last.worst.to_le_bytes());
@@ -209,7 +252,8 @@ fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
 }
 
 fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
-    let widening = Widening::decode(take(rest)?).ok()?;
+    let widening = read_widening(rest)?;
+    let firings = read_firings(rest)?;
     let mut count = || Some(u64::from_le_bytes(chunk(rest)?));
     let older = Tally { pages: count()?, useful: count()?, useless: count()? };
     let len = number(rest).filter(|n| *n <= REMEMBERED)?;
@@ -225,18 +269,20 @@ fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
         };
         pages.push(PageRecord { t, series, zscore, useful });
     }
-    Some(PageHistory::restored(pages, older, widening))
+    Some(PageHistory::restored(pages, older, widening, firings))
 }
 
 fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
     let [kind, why] = chunk::<2>(rest)?;
     let t = i64::from_le_bytes(chunk(rest)?);
     let level = f64::from_le_bytes(chunk(rest)?);
+    let worst = f64::from_le_bytes(chunk(rest)?);
+    let widening = read_widening(rest)?;
     let standing = match (kind, why) {
         (0, _) => Standing::Calm,
         (1, why) => {
-            let reasons = [Reason::Quiet, Reason::Widened, Reason::Spent];
-            Standing::Held { since: t, reason: *reasons.get(usize::from(why))?, from: level }
+            let reasons = [Reason::Quiet, Reason::Widened, Reason::Spent, Reason::Noise];
+            Standing::Held { since: t, reason: *reasons.get(usize::from(why))?, from: level, worst }
         }
         (2, 0) => Standing::Paged { page: t, grounds: Grounds::Within },
         (2, 1) => Standing::Paged { page: t, grounds: Grounds::Spends },
@@ -249,13 +295,18 @@ fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
     for _ in 0..chunk::<1>(rest)?[0] {
         over.push(Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN));
     }
-    Some(SeriesPages { standing, last: Some(last).filter(|l| l.t != Timestamp::MIN), over })
+    Some(SeriesPages { standing, last: Some(last).filter(|l| l.t != Timestamp::MIN), widening, over })
 }
 
 fn chunk<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
     Some(*head)
+}
+
+/// A number that is finite.
+fn real(rest: &mut &[u8]) -> Option<f64> {
+    Some(f64::from_le_bytes(chunk(rest)?)).filter(|v| v.is_finite())
 }
 
 fn number(rest: &mut &[u8]) -> Option<usize> {
@@ -288,12 +339,15 @@ mod tests {
         let rule = &group.rules[0];
         let RuleKind::Sigma(spec) = &rule.spec.kind else { panic!("no sigma rule") };
         let mut history = PageHistory::default();
-        history.push(PageRecord { t: 5_000, series: 7, zscore: 4.5, useful: Some(true) });
-        history.push(PageRecord { t: 6_000, series: 8, zscore: 9.0, useful: None });
+        let after = spec.detector.config().after_page.plan(true);
+        history.push(&after, PageRecord { t: 5_000, series: 7, zscore: 4.5, useful: Some(true) });
+        history.push(&after, PageRecord { t: 6_000, series: 8, zscore: 9.0, useful: None });
+        history.born(3_000);
+        history.fired("2 per 30d".parse().unwrap(), 7_000, Firing { t: 5_000, peak: 4.5, paged: true });
         let standings = [
             Standing::Calm,
-            Standing::Held { since: 9, reason: Reason::Spent, from: 9.5 },
-            Standing::Held { since: 9, reason: Reason::Quiet, from: 9.5 },
+            Standing::Held { since: 9, reason: Reason::Spent, from: 9.5, worst: 4.0 },
+            Standing::Held { since: 9, reason: Reason::Noise, from: 9.5, worst: 4.0 },
             Standing::Paged { page: 6_000, grounds: Grounds::WorseThan(4.5) },
             Standing::Paged { page: 6_000, grounds: Grounds::Joined },
             Standing::Paged { page: 6_000, grounds: Grounds::Spends },
@@ -302,7 +356,8 @@ mod tests {
             let labels = Labels::from_pairs([("i", i.to_string())]);
             let warm = spec.detector.warm((0..300).map(|t| (t * 15_000, t as f64 % 7.0)), &[]);
             let last = (i > 0).then_some(LastPage { t: 6_000, worst: 9.0 });
-            (labels, warm, SeriesPages { standing, last, over: vec![None, Some(4)] })
+            let widening = Widening { factor: 1.5, since: i as i64 };
+            (labels, warm, SeriesPages { standing, last, widening, over: vec![None, Some(4)] })
         });
         let mut incidents = Incidents::default();
         incidents.add(Incident { series: None, from: 1, to: 2 }, 1_000);

@@ -7,6 +7,7 @@ use crate::storage::Storage;
 use crate::template::Query;
 
 use super::file::{RuleSpec, SigmaSpec};
+use super::round::Decision;
 
 /// How often an alert that goes on is sent again, ms.
 pub const RESEND_DELAY_MS: i64 = 60_000;
@@ -43,7 +44,7 @@ pub enum Paged {
     Sent,
     /// It joins a page of its rule that goes on.
     Joined,
-    /// The budget was spent.
+    /// It is a ticket.
     HeldBack,
 }
 
@@ -69,7 +70,7 @@ pub struct Judged<'a> {
     pub series: &'a Labels,
     pub state: &'a SeriesState,
     pub evaluation: &'a Evaluation,
-    pub paged: Paged,
+    pub decision: Decision,
 }
 
 /// Where rules read and write.

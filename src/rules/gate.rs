@@ -4,7 +4,11 @@
 //! The replay itself is done elsewhere, in the background; here is what a rule knows of it. Nothing is gated at a start: a rule that
 //! ran before is no news, and a page that is held back by a restart would be worse than one too many.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
+
+use crate::model::METRIC_NAME;
 
 use super::file::{RuleKind, RuleSpec, SigmaSpec};
 use super::group::Group;
@@ -94,11 +98,57 @@ pub struct Changed {
     pub(super) number: u64,
 }
 
-/// Does a rule page that was not so before? `before` is the group that it takes the place of.
-pub(super) fn is_changed(rule: &RuleSpec, before: Option<&Group>) -> bool {
+/// The names of recorded series that mean something else than before, directly or because of what their rules read. Series that nothing
+/// records any more are among them.
+pub(super) fn changed_names<'a>(
+    before: impl IntoIterator<Item = &'a RuleSpec>,
+    after: &[&'a RuleSpec],
+) -> BTreeSet<String> {
+    let recorded = |rules: &mut dyn Iterator<Item = &'a RuleSpec>| {
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for rule in rules.filter(|r| matches!(r.kind, RuleKind::Recording)) {
+            let text = format!("{} {:?}", rule.expr, rule.labels);
+            names.entry(rule.name.clone()).or_default().insert(text);
+        }
+        names
+    };
+    let (before, now) = (recorded(&mut before.into_iter()), recorded(&mut after.iter().copied()));
+    let mut changed: BTreeSet<String> =
+        before.keys().chain(now.keys()).filter(|n| before.get(*n) != now.get(*n)).cloned().collect();
+    // What reads a changed series is changed too; each round adds a name, or is the last.
+    loop {
+        let more: Vec<String> = after
+            .iter()
+            .filter(|r| matches!(r.kind, RuleKind::Recording) && !changed.contains(&r.name))
+            .filter(|r| reads(r, &changed))
+            .map(|r| r.name.clone())
+            .collect();
+        if more.is_empty() {
+            return changed;
+        }
+        changed.extend(more);
+    }
+}
+
+/// Does a rule read a series of one of these names?
+fn reads(rule: &RuleSpec, names: &BTreeSet<String>) -> bool {
+    let of = |name: &str| {
+        rule.expr
+            .selectors()
+            .into_iter()
+            .any(|matchers| matchers.iter().all(|m| m.name != METRIC_NAME || m.matches(name)))
+    };
+    names.iter().any(|name| of(name))
+}
+
+/// Does a rule page that was not so before? `before` is the group that it takes the place of; `names`: see [`changed_names`].
+pub(super) fn is_changed(rule: &RuleSpec, before: Option<&Group>, names: &BTreeSet<String>) -> bool {
     let RuleKind::Sigma(spec) = &rule.kind else { return false };
     if !(0..spec.bands.len()).any(|i| band_pages(rule, spec, i)) {
         return false;
+    }
+    if reads(rule, names) {
+        return true;
     }
     let same = |old: &SigmaSpec, of: &RuleSpec| {
         old.identity == spec.identity
@@ -133,6 +183,36 @@ mod tests {
 
     impl super::super::AlertSink for Nowhere {
         fn send(&self, _: Vec<Alert>, _: Timestamp) {}
+    }
+
+    #[test]
+    fn a_rule_is_changed_by_what_feeds_it() {
+        let read = |text: &str| {
+            let text = format!("groups:\n- name: g\n  interval: 15s\n  rules:\n{text}");
+            parse(Path::new("r.yml"), &text, Options::default()).unwrap().groups.remove(0)
+        };
+        let sigma = "  - {sigma: S, expr: 'job:b{x=\"1\"}', bands: [{sigma: 3, labels: {severity: page}}]}\n";
+        let rules = |first: &str, second: &str| {
+            format!(
+                "  - {{record: 'job:a', expr: '{first}'}}\n  - {{record: 'job:b', expr: '{second}'}}\n{sigma}"
+            )
+        };
+        let before = read(&rules("rate(x[5m])", "sum(job:a)"));
+        let group = Group::new(read(&rules("rate(x[5m])", "sum(job:a)")), 15_000, 0, SourceId(9));
+        for (text, changed) in [
+            (rules("rate(x[5m])", "sum(job:a)"), false),
+            (rules("rate( x[5m] )", "sum(job:a)"), false),
+            (rules("rate(x[5m])", "sum(job:a) * 1000"), true),
+            (rules("rate(x[1m])", "sum(job:a)"), true),
+            (sigma.to_owned(), true),
+            (format!("{}  - {{record: 'job:c', expr: job:a}}\n", rules("rate(x[5m])", "sum(job:a)")), false),
+        ] {
+            let after = read(&text);
+            let new: Vec<&RuleSpec> = after.rules.iter().map(AsRef::as_ref).collect();
+            let names = changed_names(before.rules.iter().map(AsRef::as_ref), &new);
+            let is = new.iter().any(|r| is_changed(r, Some(&group), &names));
+            assert_eq!(is, changed, "{text}: {names:?}");
+        }
     }
 
     #[test]

@@ -432,6 +432,11 @@ impl Runner {
         let mut list = Vec::new();
         let mut changed = Vec::new();
         self.reloads += 1;
+        let names = {
+            let new: Vec<_> =
+                reload.groups.iter().flat_map(|(g, _)| &g.rules).map(|r| r.spec.as_ref()).collect();
+            gate::changed_names(old.iter().flat_map(|g| &g.rules).map(|r| r.spec.as_ref()), &new)
+        };
         for (group, key) in reload.groups {
             // A group whose file was renamed is still the same group.
             let moved = |g: &&Arc<Group>| g.spec.name == group.spec.name && !keys.contains(&g.key());
@@ -444,7 +449,7 @@ impl Runner {
                 .filter(|r| {
                     self.reloads > 1
                         && reload.gate != GateMode::Off
-                        && gate::is_changed(&r.spec, before.map(AsRef::as_ref))
+                        && gate::is_changed(&r.spec, before.map(AsRef::as_ref), &names)
                 })
                 .collect();
             if let Some(before) = before {

@@ -10,12 +10,11 @@ use prometheus_client::registry::Registry;
 
 use crate::telemetry::LabelValue;
 
-use super::budget::Level;
+use super::budget::{Level, Policy};
 use super::file::RuleKind;
 use super::gate::Gate;
 use super::group::{Group, Outcome};
 use super::pages::EXPLAINED_MS;
-use super::sigma_rule::policy;
 
 const VERDICTS: [&str; 3] = ["useful", "useless", "unjudged"];
 
@@ -216,7 +215,7 @@ impl RuleMetrics {
             let RuleKind::Sigma(spec) = &rule.spec.kind else { continue };
             let (tally, factor) = {
                 let state = rule.state();
-                let level = Level::of(&policy(&rule.spec, spec), &state.sigma.pages, now);
+                let level = Level::of(&Policy::of(&rule.spec, spec), &state.sigma.pages, now);
                 (state.sigma.pages.tally(now, EXPLAINED_MS), level.factor)
             };
             let (rule_group, rule): (LabelValue, LabelValue) =

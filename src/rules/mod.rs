@@ -13,6 +13,7 @@ mod expand;
 pub mod export;
 mod feedback;
 pub mod file;
+mod firings;
 mod gate;
 mod group;
 mod manager;
@@ -21,16 +22,19 @@ mod pages;
 mod recording;
 mod relearn;
 mod restore;
+mod round;
 pub mod schedule;
 mod sigma_alert;
 mod sigma_rule;
+mod standing;
 pub mod unittest;
 mod view;
 mod warm_start;
+mod widening;
 
 pub use alerts::{ActiveAlert, AlertBook, AlertState, RESOLVED_RETENTION_MS};
 pub use baselines::BaselineError;
-pub use budget::{Grounds, Reason, SeriesPages, Standing};
+pub use budget::{Policy, Reason};
 pub use context::{Context, Judged, Paged, RESEND_DELAY_MS, Replay, Settings};
 pub use feedback::{Feedback, Taken, Target, feedback};
 pub use gate::{Changed, Finding, Gate, GateMode, GateState};
@@ -40,7 +44,9 @@ pub use metrics::RuleMetrics;
 pub use pages::{JOIN_MS, PageHistory, PageRecord, Tally};
 pub use recording::recorded_labels;
 pub use relearn::{History, Incident, Incidents};
+pub use round::{Decision, Round};
 pub use sigma_rule::{Series, SigmaState, band_pages};
+pub use standing::{Grounds, SeriesPages, Standing};
 pub use view::{
     AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleType, RuleView, SeriesView,
     SigmaView, TallyView, groups as views,

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::model::Timestamp;
-use crate::sigma::{PageBudget, Widening, coin_p_value};
+use crate::sigma::{AfterPagePlan, PageBudget, coin_p_value};
+
+use super::firings::{Firing, Firings};
+use super::widening::Widening;
 
 /// How far back an explanation counts, ms: 30 days.
 pub const EXPLAINED_MS: i64 = 30 * 86_400_000;
@@ -58,12 +61,18 @@ pub struct PageHistory {
     /// Those that are not remembered one by one any more.
     older: Tally,
     widening: Widening,
+    firings: Firings,
 }
 
 impl PageHistory {
     /// As it was stored.
-    pub(super) fn restored(pages: Vec<PageRecord>, older: Tally, widening: Widening) -> Self {
-        let mut history = Self { pages: VecDeque::new(), older, widening };
+    pub(super) fn restored(
+        pages: Vec<PageRecord>,
+        older: Tally,
+        widening: Widening,
+        firings: Firings,
+    ) -> Self {
+        let mut history = Self { pages: VecDeque::new(), older, widening, firings };
         for page in pages {
             history.remember(page);
         }
@@ -80,8 +89,8 @@ impl PageHistory {
     }
 
     /// A page went out: it is remembered, and the bands widen.
-    pub fn push(&mut self, record: PageRecord) {
-        self.widening.paged(record.t, record.zscore);
+    pub(super) fn push(&mut self, after: &AfterPagePlan, record: PageRecord) {
+        self.widening.paged(after, record.t);
         self.remember(record);
     }
 
@@ -89,7 +98,6 @@ impl PageHistory {
     pub(super) fn goes_on(&mut self, page: Timestamp, distance: f64) {
         if let Some(last) = self.pages.back_mut().filter(|p| p.t == page && distance > p.zscore) {
             last.zscore = distance;
-            self.widening.worsened(distance);
         }
     }
 
@@ -110,6 +118,31 @@ impl PageHistory {
     /// How wide the paging bands are.
     pub fn widening(&self) -> &Widening {
         &self.widening
+    }
+
+    /// A firing of a paging band is over.
+    pub(super) fn fired(&mut self, budget: PageBudget, now: Timestamp, firing: Firing) {
+        self.firings.add(budget, now, firing);
+    }
+
+    /// From now on something may fire.
+    pub(super) fn born(&mut self, now: Timestamp) {
+        self.firings.born.get_or_insert(now);
+    }
+
+    /// The rule judges something else from now on: how far its bands fired says nothing any more.
+    pub(super) fn forget_firings(&mut self) {
+        self.firings = Firings::default();
+    }
+
+    pub(super) fn firings(&self) -> &Firings {
+        &self.firings
+    }
+
+    /// What the rule's own noise reaches, σ; 0 unless its bands fire far more often than the budget allows.
+    pub(super) fn noise(&self, budget: PageBudget, now: Timestamp, spent: bool) -> f64 {
+        let useful = |t| self.pages.iter().rev().any(|p| p.t == t && p.useful == Some(true));
+        self.firings.reach(budget, now, spent, useful)
     }
 
     /// Pages that count towards the budget at `now`.
@@ -166,6 +199,7 @@ impl PageHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sigma::AfterPage;
 
     fn page(t: Timestamp, series: u64) -> PageRecord {
         PageRecord { t, series, zscore: 4.0, useful: None }
@@ -175,7 +209,7 @@ mod tests {
     fn what_people_said_is_counted() {
         let mut history = PageHistory::default();
         for (t, series) in [(0, 1), (10 * JOIN_MS, 2), (20 * JOIN_MS, 1)] {
-            history.push(page(t, series));
+            history.push(&AfterPage::default().plan(false), page(t, series));
         }
         // (series, alert from, to, found)
         for (series, from, to, found) in [
@@ -205,7 +239,8 @@ mod tests {
     fn the_memory_is_bounded_and_loses_no_count() {
         let mut history = PageHistory::default();
         for i in 0..REMEMBERED as i64 + 5 {
-            history.push(PageRecord { useful: Some(i % 2 == 0), ..page(i, 1) });
+            let record = PageRecord { useful: Some(i % 2 == 0), ..page(i, 1) };
+            history.push(&AfterPage::default().plan(true), record);
         }
         assert_eq!(history.iter().len(), REMEMBERED);
         assert_eq!(history.tally_all(), Tally { pages: 1005, useful: 503, useless: 502 });

@@ -8,12 +8,13 @@ use crate::template::Value;
 
 use super::alerting::{At, DUPLICATE};
 use super::alerts::{ActiveAlert, AlertBook};
-use super::budget::{Grounds, Reason, Standing};
+use super::budget::Reason;
 use super::context::Context;
 use super::expand::Data;
 use super::file::{RuleSpec, SigmaSpec};
 use super::pages::{EXPLAINED_MS, PageHistory};
 use super::sigma_rule::{Series, band_pages};
+use super::standing::{Grounds, Standing};
 
 /// A band that is to be an alert.
 pub(super) struct Wanted {
@@ -188,6 +189,7 @@ fn said_of_budget(
                 Reason::Quiet => "this series paged a short while ago".to_owned(),
                 Reason::Widened => format!("pages before it widened the bands ({used})"),
                 Reason::Spent => format!("the page budget is spent ({used})"),
+                Reason::Noise => format!("the rule fires so often that noise explains it ({used})"),
             };
             Some(format!("a ticket, not a page: {why}. More than {}σ would page.", four(from)))
         }

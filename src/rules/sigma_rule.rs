@@ -9,14 +9,16 @@ use crate::storage::Storage;
 
 use super::alerting::At;
 use super::alerts::AlertBook;
-use super::budget::{DEFAULT_QUIET_MS, Grounds, Level, PagingBand, Policy, SeriesPages, Sight, Standing};
+use super::budget::Policy;
 use super::check;
-use super::context::{Context, Judged, Paged};
+use super::context::{Context, Judged};
 use super::file::{RuleSpec, SigmaSpec};
 use super::gate::Gate;
 use super::pages::PageHistory;
 use super::relearn::{self, History, Incidents, Span};
+use super::round::Round;
 use super::sigma_alert;
+use super::standing::SeriesPages;
 use super::warm_start::Asking;
 
 /// The most series of a rule that has no `limit`.
@@ -102,6 +104,9 @@ impl SigmaState {
                 self.series.insert(labels, series);
             }
         }
+        if before.config().baseline != after.config().baseline {
+            self.pages.forget_firings();
+        }
         self.warmed = false;
     }
 
@@ -109,6 +114,7 @@ impl SigmaState {
     /// it is learnt in the place of what is known.
     pub fn expression_changed(&mut self) {
         (self.warmed, self.relearn) = (false, true);
+        self.pages.forget_firings();
     }
 
     /// "This is the new normal", for one series or all: the centre moves to the last value. How many it were.
@@ -206,97 +212,47 @@ pub(super) fn step(
     let mut out = Vec::new();
     let mut wanted = Vec::new();
     let held = state.gate.as_ref().filter(|g| g.holds()).map(Gate::sentence);
-    let mut policy = policy(rule, spec);
+    let mut policy = Policy::of(rule, spec);
     if held.is_some() {
         // What does not page costs no budget.
         policy.bands.fill(None);
     }
-    let mut level = Level::of(&policy, &state.pages, at.ts);
-    let mut paging = state.series.values().any(|s| s.pages.pages());
+    let paging = state.series.values().any(|s| s.pages.pages());
+    let SigmaState { series: known, pages, .. } = state;
+    let mut round = Round::new(&policy, pages, at.ts, paging, context.replay.is_some());
     for sample in read.samples {
         let labels = sample.labels.without(|n| n == METRIC_NAME);
-        let series =
-            state.series.entry(labels.clone()).or_insert_with(|| Series::new(detector.start(), at.ts));
+        let series = known.entry(labels.clone()).or_insert_with(|| Series::new(detector.start(), at.ts));
         let evaluation = detector.evaluate(&mut series.state, at.read, sample.v);
         series.seen = at.ts;
         series.last = Some(evaluation);
-        let paged = page(&policy, &mut state.pages, &mut level, &mut paging, detector, at, &labels, series);
+        let decision = round.see(detector, &mut series.pages, &evaluation, || labels.fingerprint().0);
         if let Some(replay) = context.replay {
             let (state, evaluation) = (&series.state, &evaluation);
-            replay.judged(&Judged { rule, spec, t: at.ts, series: &labels, state, evaluation, paged });
+            replay.judged(&Judged { rule, spec, t: at.ts, series: &labels, state, evaluation, decision });
         }
         if context.replay.is_none_or(|r| r.is_read(rule)) {
             record(rule, spec, &labels, &evaluation.judgement, &mut out);
         }
         sigma_alert::wants(spec, labels, series, &evaluation, &mut wanted);
     }
-    let forget = detector.config().baseline.window.ms().max(FORGET_MS).max(policy.quiet_ms);
-    let SigmaState { series, pages, .. } = state;
-    series.retain(|labels, series| {
+    let forget = detector.config().baseline.window.ms().max(FORGET_MS).max(policy.after.quiet_ms);
+    known.retain(|labels, series| {
         if present.contains(labels) {
             return true;
         }
         let evaluation = detector.absent(&mut series.state, at.read);
-        let sight = Sight { now: at.ts, distance: f64::NAN, top: evaluation.bands.top, series: 0 };
-        series.pages.step(&policy, pages, level, paging, sight);
+        let decision = round.see(detector, &mut series.pages, &evaluation, || 0);
         if let Some(replay) = context.replay {
-            let (state, evaluation, paged) = (&series.state, &evaluation, Paged::No);
-            replay.judged(&Judged { rule, spec, t: at.ts, series: labels, state, evaluation, paged });
+            let (state, evaluation) = (&series.state, &evaluation);
+            replay.judged(&Judged { rule, spec, t: at.ts, series: labels, state, evaluation, decision });
         }
         sigma_alert::wants(spec, labels.clone(), series, &evaluation, &mut wanted);
         at.ts.saturating_sub(series.seen) < forget
     });
+    let pages = &state.pages;
     sigma_alert::alerts(context, rule, spec, at, wanted, (pages, held.as_deref()), book)?;
     Ok(out)
-}
-
-/// Decides whether what fires is a page.
-#[expect(clippy::too_many_arguments, reason = "one step of a loop, with what the loop moves")]
-fn page(
-    policy: &Policy,
-    rule: &mut PageHistory,
-    level: &mut Level,
-    paging: &mut bool,
-    detector: &Detector,
-    at: At,
-    labels: &Labels,
-    series: &mut Series,
-) -> Paged {
-    let Some(Evaluation { judgement, bands, .. }) = series.last else { return Paged::No };
-    let distance = if judgement.ready { detector.distance(&judgement) } else { f64::NAN };
-    // The fingerprint is wanted only of what fires.
-    let id = bands.top.map_or(0, |_| labels.fingerprint().0);
-    let sight = Sight { now: at.ts, distance, top: bands.top, series: id };
-    let before = series.pages.standing();
-    if series.pages.step(policy, rule, *level, *paging, sight) {
-        *paging = true;
-        // What was paged for, and how wide the bands are, may have changed.
-        *level = Level::of(policy, rule, at.ts);
-    }
-    match (before, series.pages.standing()) {
-        (Standing::Paged { .. }, _) | (_, Standing::Calm) => Paged::No,
-        (_, Standing::Paged { grounds: Grounds::Joined, .. }) => Paged::Joined,
-        (_, Standing::Paged { .. }) => Paged::Sent,
-        (Standing::Held { .. }, _) => Paged::No,
-        (Standing::Calm, Standing::Held { .. }) => Paged::HeldBack,
-    }
-}
-
-/// What the rule says of its pages.
-pub(super) fn policy(rule: &RuleSpec, spec: &SigmaSpec) -> Policy {
-    let config = spec.detector.config();
-    let bands = config.bands.iter().enumerate();
-    Policy {
-        budget: config.page_budget,
-        quiet_ms: config
-            .page_quiet
-            .map_or(if config.page_budget.is_some() { DEFAULT_QUIET_MS } else { 0 }, |d| d.ms()),
-        bands: bands
-            .map(|(i, b)| {
-                band_pages(rule, spec, i).then_some(PagingBand { sigma: b.sigma, for_ms: b.for_.ms() })
-            })
-            .collect(),
-    }
 }
 
 /// Does an alert of this band page? The severity of a band is its own, or the rule's.

@@ -6,12 +6,12 @@ use serde::{Serialize, Serializer};
 use crate::model::{GoTime, Labels, Order as _, Timestamp, format_float};
 
 use super::alerts::{ActiveAlert, AlertState};
-use super::budget::Level;
+use super::budget::{Level, Policy};
 use super::file::{RuleKind, RuleSpec, SigmaSpec};
 use super::gate::{Gate, GateState};
 use super::group::{Group, Health, Rule};
 use super::pages::{EXPLAINED_MS, PageHistory, Tally};
-use super::sigma_rule::{SigmaState, policy};
+use super::sigma_rule::SigmaState;
 
 /// A group.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -348,7 +348,7 @@ fn record(pages: &PageHistory, now: Timestamp) -> RecordView {
 }
 
 fn budget(rule: &RuleSpec, spec: &SigmaSpec, pages: &PageHistory, now: Timestamp) -> Option<BudgetView> {
-    let policy = policy(rule, spec);
+    let policy = Policy::of(rule, spec);
     let budget = policy.budget?;
     let level = Level::of(&policy, pages, now);
     Some(BudgetView {

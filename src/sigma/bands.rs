@@ -2,10 +2,9 @@
 
 use crate::model::Timestamp;
 
-use super::after_page::LastPage;
 use super::baseline::Judgement;
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::{Action, AfterPage, Band, Config, Direction, Gate};
+use super::config::{Action, Band, Config, Direction, Gate};
 
 /// What bands need of their rule, computed once.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +13,6 @@ pub(super) struct BandsPlan {
     min_deviation: f64,
     clear_sigma: f64,
     keep_firing_ms: i64,
-    after: AfterPage,
     bands: Vec<Band>,
     /// Index of the band that freezes the baseline, which higher alerting bands do as well.
     freezing: Option<usize>,
@@ -28,7 +26,6 @@ impl BandsPlan {
             min_deviation: config.min_deviation,
             clear_sigma: config.clear_sigma,
             keep_firing_ms: config.keep_firing_for.ms(),
-            after: config.after_page,
             bands: config.bands.clone(),
             freezing: freezing.and_then(|s| config.bands.iter().position(|b| b.sigma == s)),
         }
@@ -74,7 +71,7 @@ pub struct BandState {
 pub struct BandsChange {
     /// The highest firing alerting band: the only one that is an alert. Index into the rule's bands.
     pub top: Option<usize>,
-    /// `top` is new or higher than before: this is what a page budget counts.
+    /// `top` is new or higher than before. Whether that is a page, what was paged for before says too.
     pub paged: bool,
     /// A band that freezes the baseline began to fire; it was first crossed at this time.
     pub freeze: Option<Timestamp>,
@@ -84,8 +81,6 @@ pub struct BandsChange {
 
 /// How long bands stay as they are when nothing can be said about the series (Prometheus' lookback), ms.
 const UNKNOWN_MS: i64 = 300_000;
-/// The highest score of what does not page.
-const NO_PAGE: f64 = 0.499;
 
 /// All bands of one series.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,16 +88,11 @@ pub struct Bands {
     states: Box<[BandState]>,
     /// When the series could last be judged.
     known: Option<Timestamp>,
-    last_page: LastPage,
 }
 
 impl Bands {
     pub(super) fn new(plan: &BandsPlan) -> Self {
-        Self {
-            states: vec![BandState::default(); plan.bands.len()].into(),
-            known: None,
-            last_page: LastPage::default(),
-        }
+        Self { states: vec![BandState::default(); plan.bands.len()].into(), known: None }
     }
 
     /// One state a band, in the rule's order.
@@ -130,16 +120,8 @@ impl Bands {
     }
 
     /// Moves every band by one evaluation. A series that can't be judged (cold, no number, absent) leaves them as they are for
-    /// 5 minutes, then counts as clear. `widen` ≥ 1 stretches the alerting bands, except beyond `worst` σ. Also says how near a page
-    /// this was, from 0 to 1; 0.5 and more is one.
-    pub(super) fn update(
-        &mut self,
-        plan: &BandsPlan,
-        now: Timestamp,
-        judgement: &Judgement,
-        widen: f64,
-        worst: f64,
-    ) -> (BandsChange, f64) {
+    /// 5 minutes, then counts as clear.
+    pub(super) fn update(&mut self, plan: &BandsPlan, now: Timestamp, judgement: &Judgement) -> BandsChange {
         let before = self.top(plan);
         let froze = self.freezes(plan);
         let distance = if judgement.ready {
@@ -150,66 +132,30 @@ impl Bands {
         } else {
             Some(0.0)
         };
-        let own_widen = self.last_page.factor(&plan.after, now);
-        let passes = self.last_page.passes_from(&plan.after);
-        // What a band asks for at present: wider after pages, but never beyond what always passes.
-        let asked = |band: &Band| {
-            let own =
-                if band.pages() { (band.sigma * own_widen).min(band.sigma.max(passes)) } else { band.sigma };
-            if band.action == Action::Alert { (own * widen).min(own.max(worst)) } else { band.sigma }
-        };
         if let Some(distance) = distance {
-            let quiet = self.last_page.quiet(&plan.after, now, distance);
             for (band, state) in plan.bands.iter().zip(self.states.iter_mut()) {
                 let gate_open = band
                     .gate
                     .is_none_or(|Gate::Novelty| judgement.novelty.is_some_and(|s| s >= super::NOVEL));
                 let step = Step {
                     distance,
-                    sigma: asked(band),
+                    sigma: band.sigma,
                     holds_from: (band.sigma - plan.clear_sigma).max(0.0),
                     for_ms: band.for_.ms(),
                     keep_ms: plan.keep_firing_ms,
                     gate_open,
-                    quiet: quiet && band.pages(),
                 };
                 state.phase = step.next(state.phase, now);
             }
         }
-        if !judgement.ready
-            && judgement.zscore.is_finite()
-            && let Some(lowest) = plan.bands.iter().find(|band| band.pages())
-        {
-            // Cold: what would have paged pages nobody, and tells how wide the band has to be for this series.
-            let distance = plan.distance(judgement);
-            if distance >= asked(lowest) && !self.last_page.quiet(&plan.after, now, distance) {
-                self.last_page.paged(&plan.after, now, distance);
-            }
-        }
         let top = self.top(plan);
         let freezes = self.freezes(plan);
-        let change = BandsChange {
+        BandsChange {
             top,
             paged: top.is_some() && top > before,
             freeze: if froze.is_none() { freezes } else { None },
             thaw: froze.is_some() && freezes.is_none(),
-        };
-        let paging = top.and_then(|i| plan.bands.get(i)).filter(|band| change.paged && band.pages());
-        let score = match (distance, paging) {
-            (Some(distance), Some(band)) => {
-                let relative = distance / asked(band);
-                self.last_page.paged(&plan.after, now, distance);
-                // 1 at its edge, 2 at twice that, ...: from 0.5 towards 1.
-                1.0 - 0.5 / relative.max(1.0)
-            }
-            (Some(distance), None) => plan
-                .bands
-                .iter()
-                .find(|band| band.pages())
-                .map_or(0.0, |lowest| (0.5 * distance / asked(lowest)).min(NO_PAGE)),
-            (None, _) => 0.0,
-        };
-        (change, score)
+        }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -218,7 +164,6 @@ impl Bands {
 
     pub(super) fn encode(&self, out: &mut Writer) {
         out.i64(self.known.unwrap_or(i64::MIN));
-        self.last_page.encode(out);
         out.u8(u8::try_from(self.states.len()).unwrap_or(u8::MAX));
         for state in &self.states {
             match state.phase {
@@ -239,11 +184,10 @@ impl Bands {
 
     pub(super) fn decode(plan: &BandsPlan, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let known = Some(from.i64()?).filter(|&t| t != i64::MIN);
-        let last_page = LastPage::decode(from)?;
         if usize::from(from.u8()?) != plan.bands.len() {
             return Err(DecodeError::OtherModel);
         }
-        let mut bands = Self { known, last_page, ..Self::new(plan) };
+        let mut bands = Self { known, ..Self::new(plan) };
         for state in &mut bands.states {
             state.phase = match from.u8()? {
                 0 => Phase::Inactive,
@@ -267,17 +211,15 @@ struct Step {
     for_ms: i64,
     keep_ms: i64,
     gate_open: bool,
-    /// It must not begin to fire now.
-    quiet: bool,
 }
 
 impl Step {
     fn next(&self, phase: Phase, now: Timestamp) -> Phase {
         let crossed = self.distance >= self.sigma;
         let held = self.distance >= self.holds_from && self.distance > 0.0;
-        let long_enough = |since: Timestamp| now.saturating_sub(since) >= self.for_ms && !self.quiet;
+        let long_enough = |since: Timestamp| now.saturating_sub(since) >= self.for_ms;
         match phase {
-            Phase::Inactive if crossed && self.gate_open && self.for_ms == 0 && !self.quiet => {
+            Phase::Inactive if crossed && self.gate_open && self.for_ms == 0 => {
                 Phase::Firing { active: now, since: now, crossed: now }
             }
             Phase::Inactive if crossed && self.gate_open => Phase::Pending { since: now },

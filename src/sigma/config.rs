@@ -32,17 +32,13 @@ pub struct Config {
     /// Pages that this rule may cost, over all its series. Default: none, which means no limit.
     #[serde(default)]
     pub page_budget: Option<PageBudget>,
-    /// After a page of a series, no further one of that series for so long, unless it is worse. Default: 12h with a
-    /// `page_budget`, 0 without.
-    #[serde(default)]
-    pub page_quiet: Option<Duration>,
     /// Which series about the band are stored and exposed. Default `zscore`.
     #[serde(default)]
     pub record: Record,
     /// What is judged: the sample, a short mean in its place, or (novelty) a sum of both. Default: single samples.
     #[serde(default)]
     pub judge: Judge,
-    /// What a page of a series does to its further pages. Default: nothing.
+    /// What a page does to the pages after it.
     #[serde(default)]
     pub after_page: AfterPage,
 }
@@ -155,17 +151,6 @@ pub struct Band {
     pub gate: Option<Gate>,
 }
 
-/// Values of the label `severity` that wake a person.
-const PAGING: [&str; 2] = ["page", "critical"];
-
-impl Band {
-    /// Does it wake somebody? An alerting band does, unless its own `severity` says that it is less than a page.
-    pub fn pages(&self) -> bool {
-        self.action == Action::Alert
-            && self.labels.get("severity").is_none_or(|s| PAGING.contains(&s.as_str()))
-    }
-}
-
 /// What a band does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -264,37 +249,49 @@ impl FromStr for Judge {
 /// Nobody counts more pages than these.
 const MAX_PAGES: u32 = 1000;
 
-/// `after_page:` of a sigma rule: what a page of a series does to further pages of the same series.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+/// `after_page:` of a sigma rule: what a page does to the pages after it. Who was paged a moment ago knows. `rules` decides by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AfterPage {
-    /// No further page of the series for so long. Default 0.
+    /// No further page of the same series for so long. Default: 12h with a `page_budget`, 0 without.
     #[serde(default)]
-    pub quiet: Duration,
-    /// Each page multiplies the paging bands' sigma by this, 1 to 10. Default 1.
-    #[serde(default = "one")]
-    pub widen: f64,
+    pub quiet: Option<Duration>,
+    /// Each page multiplies the paging bands' sigma by this, 1 to 10: with a `page_budget` those of the rule, without one those of
+    /// the series that paged. Default: 1.3 with a `page_budget`, 1 without.
+    #[serde(default)]
+    pub widen: Option<f64>,
     /// What was widened halves in this time. Default 5d.
-    #[serde(default = "default_half_life")]
-    pub half_life: Duration,
-    /// Something this many times as far as what was last paged for passes at once, at least 1. Default 2.
-    #[serde(default = "default_worse")]
+    #[serde(default)]
+    pub half_life: Option<Duration>,
+    /// Neither holds back what is more than this many times as far as what was last paged for, at least 1. Default 1.
+    #[serde(default)]
+    pub worse: Option<f64>,
+}
+
+/// [`AfterPage`] with its defaults put in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AfterPagePlan {
+    /// ms.
+    pub quiet_ms: i64,
+    /// 1 to 10.
+    pub widen: f64,
+    /// ms, above 0.
+    pub half_life_ms: i64,
+    /// At least 1.
     pub worse: f64,
 }
 
-impl Default for AfterPage {
-    fn default() -> Self {
-        Self {
-            quiet: Duration::default(),
-            widen: 1.0,
-            half_life: default_half_life(),
-            worse: default_worse(),
+impl AfterPage {
+    /// What holds for a rule with a `page_budget`, or without one.
+    pub fn plan(&self, budget: bool) -> AfterPagePlan {
+        let usual = |hours: i64| hours * 3_600_000;
+        AfterPagePlan {
+            quiet_ms: self.quiet.map_or(if budget { usual(12) } else { 0 }, |d| d.ms()),
+            widen: self.widen.unwrap_or(if budget { 1.3 } else { 1.0 }),
+            half_life_ms: self.half_life.map_or(usual(120), |d| d.ms()).max(1),
+            worse: self.worse.unwrap_or(1.0),
         }
     }
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 /// `page_budget: 2 per 30d`.
@@ -354,12 +351,6 @@ fn default_remember() -> f64 {
 }
 fn default_forget() -> Duration {
     Duration::from_secs(30 * 86_400)
-}
-fn default_half_life() -> Duration {
-    Duration::from_secs(5 * 86_400)
-}
-fn default_worse() -> f64 {
-    2.0
 }
 fn default_freeze_max() -> Duration {
     Duration::from_secs(6 * 3600)
@@ -463,11 +454,11 @@ impl Config {
         if self.judge.terms.len() != 1 && !novelty {
             wrong("judge", "only the model novelty judges a sum".to_owned());
         }
-        let after = &self.after_page;
+        let after = self.after_page.plan(self.page_budget.is_some());
         if !(1.0..=10.0).contains(&after.widen) {
             wrong("after_page.widen", format!("{} is not between 1 and 10", after.widen));
         }
-        if after.half_life.is_zero() {
+        if self.after_page.half_life.is_some_and(|d| d.is_zero()) {
             wrong("after_page.half_life", "must be longer than 0".to_owned());
         }
         if !(after.worse.is_finite() && after.worse >= 1.0) {

@@ -6,7 +6,6 @@ use super::bands::{Bands, BandsChange, BandsPlan};
 use super::baseline::{Baseline, Judgement, Plan};
 use super::codec::{DecodeError, Reader, Writer};
 use super::config::{Band, Config, ConfigError};
-use super::widening::Widening;
 
 /// A checked rule, shared by its series.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,13 +27,10 @@ pub struct SeriesState {
 pub struct Evaluation {
     pub judgement: Judgement,
     pub bands: BandsChange,
-    /// How near a page this is, from 0 to 1. From 0.5 on exactly when a page of this series goes out at this evaluation, with
-    /// the rule's `for`, quiet time and widening; below, half of the distance as a share of what the lowest paging band asks for.
-    pub score: f64,
 }
 
 /// Version of the encoded form of the bands; the baseline has its own.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl SeriesState {
     /// Bytes in memory, heap included.
@@ -68,32 +64,20 @@ impl Detector {
 
     /// Judges one sample (ms since the epoch, any value) and moves the bands.
     pub fn evaluate(&self, state: &mut SeriesState, now: Timestamp, value: f64) -> Evaluation {
-        self.evaluate_widened(state, now, value, &Widening::default())
-    }
-
-    /// The same with bands that were widened by earlier pages. The owner tells the [`Widening`] of each page that went out.
-    pub fn evaluate_widened(
-        &self,
-        state: &mut SeriesState,
-        now: Timestamp,
-        value: f64,
-        widening: &Widening,
-    ) -> Evaluation {
         let judgement = state.baseline.observe(&self.plan, now, value);
-        let (widen, passes) = (widening.factor(now), widening.passes_from());
-        let (bands, score) = state.bands.update(&self.bands, now, &judgement, widen, passes);
+        let bands = state.bands.update(&self.bands, now, &judgement);
         if let Some(since) = bands.freeze {
             state.baseline.freeze(&self.plan, now, since);
         }
         if bands.thaw {
             state.baseline.thaw(now);
         }
-        Evaluation { judgement, bands, score }
+        Evaluation { judgement, bands }
     }
 
-    /// Moves bands by a judgement that was made before: what would these bands have done? Nothing is widened.
+    /// Moves bands by a judgement that was made before: what would these bands have done?
     pub fn rejudge(&self, bands: &mut Bands, now: Timestamp, judgement: &Judgement) -> BandsChange {
-        bands.update(&self.bands, now, judgement, 1.0, f64::INFINITY).0
+        bands.update(&self.bands, now, judgement)
     }
 
     /// Distance from the centre in σ on the side that counts: 0 on the other side and below `min_deviation`.

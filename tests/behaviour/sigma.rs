@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sideband::model::{stale_nan, yaml};
-use sideband::sigma::{BandsChange, Config, Detector, Evaluation, Phase, SeriesState, Widening};
+use sideband::sigma::{BandsChange, Config, Detector, Evaluation, Phase, SeriesState};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -296,6 +296,25 @@ fn cold_never_pages() {
         assert!(!feed.run(HOUR, |_| noise.normal()).judgement.ready);
         assert!(feed.run(15 * MINUTE, |_| noise.normal()).judgement.ready);
     }
+}
+
+#[test]
+fn cold_is_also_a_time() {
+    let mut feed = Feed::new("baseline: {min_samples: 20, min_time: 3h}\nbands: [{sigma: 3}]");
+    let mut noise = Noise(71);
+    assert!(!feed.run(170 * MINUTE, |_| noise.normal()).judgement.ready && !feed.put(1e6).bands.paged);
+    assert!(feed.run(11 * MINUTE, |_| noise.normal()).judgement.ready);
+}
+
+#[test]
+fn what_was_learnt_does_not_age_while_a_band_fires() {
+    let mut feed = Feed::new("baseline: {window: 1h, freeze_max: 12h}\nbands: [{sigma: 3, for: 5m}]");
+    let mut noise = Noise(72);
+    feed.run(4 * HOUR, |_| 10.0 + noise.normal());
+    assert_eq!(feed.pages(8 * HOUR, |_| 30.0 + noise.normal()).len(), 1);
+    // Eight windows later a few minutes of another level weigh what they would have weighed before.
+    let j = feed.run(20 * MINUTE, |_| 11.0).judgement;
+    assert!(!j.frozen && (10.0..10.6).contains(&j.center), "{j:?}");
 }
 
 #[test]
@@ -705,89 +724,6 @@ proptest! {
             prop_assert!(detector.encode(&state).len() <= 2048);
         }
     }
-}
-
-#[test]
-fn pages_widen_the_bands_but_never_hide_what_is_worse() {
-    let detector = detector("baseline: {stddev_floor: 1}\nbands: [{sigma: 1, action: record}, {sigma: 3}]");
-    let fires = |widening: &Widening, t: i64, z: f64| {
-        let mut state = detector.warm((0..400).map(|i| (t - 7_000_000 + i * 15_000, 0.0)), &[]);
-        let e = detector.evaluate_widened(&mut state, t, z, widening);
-        assert!(
-            e.judgement.ready && matches!(state.bands.states()[0].phase, Phase::Firing { .. }),
-            "recorded as ever: {e:?}"
-        );
-        e.bands.paged
-    };
-    let mut widening = Widening::default();
-    assert!(fires(&widening, START, 3.1));
-    widening.paged(START, 6.0);
-    assert!((widening.factor(START) - 1.3).abs() < 1e-12);
-    assert!(!fires(&widening, START + DAY, 3.1) && fires(&widening, START + DAY, 3.9));
-    assert!((widening.factor(START + 5 * DAY) - 1.15).abs() < 1e-12, "half of it after 5 days");
-    for _ in 0..30 {
-        widening.paged(START + DAY, 6.0);
-    }
-    assert!(widening.factor(START + DAY) <= 10.0);
-    assert!(
-        !fires(&widening, START + DAY, 5.9) && fires(&widening, START + DAY, 6.1),
-        "worse than the last page"
-    );
-    assert!(fires(&widening, START + 90 * DAY, 3.1), "long ago");
-    assert_eq!(Widening::decode(&widening.encode()).unwrap(), widening);
-    let bytes = widening.encode();
-    for cut in 0..bytes.len() {
-        assert!(Widening::decode(&bytes[..cut]).is_err());
-    }
-}
-
-#[test]
-fn a_score_of_half_and_more_is_a_page_and_nothing_else_is() {
-    for rule in RULES {
-        let mut feed = Feed::new(rule);
-        let mut noise = Noise(31);
-        let (mut pages, mut total) = (0, 0.0);
-        for i in 0..12_000u32 {
-            total += noise.normal().exp();
-            let wild = if i % 1500 > 1480 { 1e6 * f64::from(i) } else { 0.0 };
-            let e = feed.put(if rule.contains("counter") { total + wild } else { noise.normal() + wild });
-            assert!((0.0..=1.0).contains(&e.score), "{rule}: {e:?}");
-            assert_eq!(e.score >= 0.5, e.bands.paged, "{rule}: {e:?}");
-            pages += u32::from(e.bands.paged);
-        }
-        assert!(pages > 0, "{rule}");
-    }
-    // A ticket is no page, and neither is what is only drawn.
-    let mut feed =
-        Feed::new("bands: [{sigma: 2, action: record}, {sigma: 3, labels: {severity: ticket}}, {sigma: 9}]");
-    feed.run(3 * HOUR, |t| (t % 7) as f64);
-    let e = feed.put(20.0);
-    assert!(e.bands.paged && e.bands.top == Some(1) && e.score < 0.5, "{e:?}");
-    assert!(feed.put(100.0).score >= 0.5);
-}
-
-#[test]
-fn after_a_page_a_series_is_quiet_and_wider_but_never_deaf() {
-    let rule = "baseline: {stddev_floor: 1, freeze_max: 0s}\nbands: [{sigma: 3}]\nclear_sigma: 0\n\
-                after_page: {quiet: 6h, widen: 1.5, half_life: 1d, worse: 2}";
-    let mut feed = Feed::new(rule);
-    feed.step = MINUTE;
-    feed.run(6 * HOUR, |_| 0.0);
-    let page = |feed: &mut Feed, z: f64| {
-        let paged = feed.put(z).bands.paged;
-        feed.run(2 * MINUTE, |_| 0.0);
-        paged
-    };
-    assert!(page(&mut feed, 3.1));
-    assert!(!page(&mut feed, 6.1), "quiet");
-    assert!(page(&mut feed, 6.3), "twice as far as the page before");
-    assert!(!page(&mut feed, 6.4), "and quiet again");
-    feed.run(6 * HOUR, |_| 0.0);
-    // Six hours later the band is 3 · (1 + 0.5 · 2^(-1/4)) = 4.26σ.
-    assert!(!page(&mut feed, 4.1));
-    assert!(page(&mut feed, 4.5));
-    feed.run(12 * DAY, |_| 0.0);
-    assert!(page(&mut feed, 3.1), "it relaxes");
 }
 
 #[test]

@@ -187,11 +187,8 @@ fn differences(group: &GroupSpec, spec: &SigmaSpec, out: &mut Vec<String>) {
     if config.bands.iter().filter(|band| band.action == Action::Alert).count() > 1 {
         say("every band that fires is an alert, where the sigma rule sends only the highest: inhibit the lower ones".to_owned());
     }
-    if config.page_budget.is_some() || config.page_quiet.is_some() {
-        say("there is no page budget, and no quiet time after a page".to_owned());
-    }
-    if config.after_page != crate::sigma::AfterPage::default() {
-        say("a page changes nothing for the pages after it (after_page)".to_owned());
+    if config.page_budget.is_some() || config.after_page != crate::sigma::AfterPage::default() {
+        say("a page changes nothing for the pages after it: no page budget, no quiet time (page_budget, after_page)".to_owned());
     }
     say("the annotation `explanation` and the feedback of people are left out".to_owned());
 }

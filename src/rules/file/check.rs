@@ -206,7 +206,6 @@ impl Check<'_> {
             ("min_deviation", &rule.min_deviation),
             ("clear_sigma", &rule.clear_sigma),
             ("page_budget", &rule.page_budget),
-            ("page_quiet", &rule.page_quiet),
             ("judge", &rule.judge),
         ];
         for (key, text) in texts {
@@ -465,7 +464,6 @@ impl Check<'_> {
             clear_sigma: self.float(rule.clear_sigma.as_ref()).unwrap_or(0.5),
             keep_firing_for: keep_firing_for.unwrap_or_default(),
             page_budget: self.read(rule.page_budget.as_ref()),
-            page_quiet: self.read(rule.page_quiet.as_ref()),
             record,
             judge: self.read(rule.judge.as_ref()).unwrap_or_default(),
             after_page: rule.after_page.as_ref().map(|a| a.value).unwrap_or_default(),

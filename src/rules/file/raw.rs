@@ -114,7 +114,6 @@ keys! {
         bands: Option<Spanned<Vec<Spanned<Band>>>> = "bands",
         clear_sigma: Maybe = "clear_sigma",
         page_budget: Maybe = "page_budget",
-        page_quiet: Maybe = "page_quiet",
         judge: Maybe = "judge",
         after_page: Option<Spanned<AfterPage>> = "after_page",
     }

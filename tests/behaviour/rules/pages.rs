@@ -126,7 +126,8 @@ fn severities(bench: &Bench) -> Vec<(i64, String)> {
 
 #[test]
 fn the_page_that_spends_the_budget_says_so_and_something_worse_pages_all_the_same() {
-    let text = SIGMA.replace("keep_firing_for: 30s", "page_quiet: 0s").replace("1 per 30d", "2 per 30d");
+    let text =
+        SIGMA.replace("keep_firing_for: 30s", "after_page: {quiet: 0s}").replace("1 per 30d", "2 per 30d");
     let bench = Bench::new(&text);
     let mut i = 0;
     let mut run = |n: i64, x: Option<f64>| {
@@ -359,4 +360,31 @@ fn a_counter_that_begins_again_is_no_event() {
         bench.tick(i * 15 * S, total);
     }
     assert!(bench.sent().iter().any(|(_, firing)| *firing));
+}
+
+#[test]
+fn what_is_said_of_pages_stands_under_one_name() {
+    // The old second name is no key any more.
+    let text = SIGMA.replace("keep_firing_for: 30s", "page_quiet: 1h");
+    assert!(parse(Path::new("r.yml"), &text, Options::default()).is_err());
+    // Quiet and wider for each series, without a budget.
+    let text = SIGMA
+        .replace("page_budget: 1 per 30d", "after_page: {quiet: 10m, widen: 1.5, half_life: 1d, worse: 2}")
+        .replace("keep_firing_for: 30s", "clear_sigma: 0");
+    let bench = Bench::new(&text);
+    let mut i = 0;
+    let mut run = |n: i64, x: Option<f64>| {
+        for _ in 0..n {
+            bench.tick(i * 15 * S, x.unwrap_or_else(|| calm(i)));
+            i += 1;
+        }
+    };
+    run(400, None);
+    // About 5σ: a page. The same again in the quiet time: a ticket, also at 8σ; 13σ is more than twice as far.
+    for (peak, pause) in [(15.0, 12), (15.0, 4), (18.0, 4), (23.0, 60), (13.6, 60)] {
+        run(6, Some(peak));
+        run(pause, None);
+    }
+    let said: Vec<String> = severities(&bench).into_iter().map(|s| s.1).collect();
+    assert_eq!(said, ["page", "ticket", "page", "ticket"], "{:?}", severities(&bench));
 }

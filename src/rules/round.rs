@@ -1,0 +1,95 @@
+//! One evaluation of a rule, as far as its pages go: every series is seen once, and it is said which of them page.
+
+use crate::model::Timestamp;
+use crate::sigma::{Detector, Evaluation};
+
+use super::budget::{Level, Policy};
+use super::context::Paged;
+use super::pages::PageHistory;
+use super::standing::{Grounds, SeriesPages, Sight, Standing};
+
+/// The score of what pages begins here; what does not page is below it.
+const PAGES: f64 = 0.5;
+
+/// What became of one series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decision {
+    pub paged: Paged,
+    /// How near a page this is, from 0 to 1: 0.5 and more exactly when a page of the series goes out. Below, half of the distance as a
+    /// share of what the lowest paging band needs. 0 if nobody wants to know.
+    pub score: f64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Round<'a> {
+    policy: &'a Policy,
+    history: &'a mut PageHistory,
+    /// What a page needs now, worked out when somebody asks.
+    level: Option<Level>,
+    paging: bool,
+    scored: bool,
+    now: Timestamp,
+}
+
+impl<'a> Round<'a> {
+    /// Begins at `now` (ms). `paging`: some series of the rule pages at present. `scored`: decisions shall have their score.
+    pub fn new(
+        policy: &'a Policy,
+        history: &'a mut PageHistory,
+        now: Timestamp,
+        paging: bool,
+        scored: bool,
+    ) -> Self {
+        Self { policy, history, level: None, paging, scored, now }
+    }
+
+    fn level(&mut self) -> Level {
+        *self.level.get_or_insert_with(|| Level::of(self.policy, self.history, self.now))
+    }
+
+    /// A series was evaluated, which has this fingerprint of its labels (asked for only when a band fires).
+    pub fn see(
+        &mut self,
+        detector: &Detector,
+        series: &mut SeriesPages,
+        Evaluation { judgement, bands }: &Evaluation,
+        fingerprint: impl FnOnce() -> u64,
+    ) -> Decision {
+        let known = if judgement.zscore.is_finite() { detector.distance(judgement) } else { f64::NAN };
+        let (distance, cold) = if judgement.ready { (known, f64::NAN) } else { (f64::NAN, known) };
+        if judgement.ready && self.policy.budget.is_some() {
+            self.history.born(self.now);
+        }
+        if !self.scored && bands.top.is_none() && series.rests() && !(known >= self.policy.lowest()) {
+            return Decision { paged: Paged::No, score: 0.0 };
+        }
+        let (level, lowest) = (self.level(), self.policy.lowest());
+        let top = bands.top;
+        let series_id = top.map_or(0, |_| fingerprint());
+        let sight = Sight { now: self.now, distance, cold, top, series: series_id };
+        let before = series.standing();
+        let needed = if self.scored { series.bar(self.policy, level, self.now).from(lowest) } else { 1.0 };
+        if series.step(self.policy, self.history, level, self.paging, sight) {
+            self.paging = true;
+        }
+        if before != series.standing() {
+            // What was paged for, how wide the bands are, and what fires of itself may have changed.
+            self.level = None;
+        }
+        let paged = match (before, series.standing()) {
+            (Standing::Paged { .. }, _) | (_, Standing::Calm) => Paged::No,
+            (_, Standing::Paged { grounds: Grounds::Joined, .. }) => Paged::Joined,
+            (_, Standing::Paged { .. }) => Paged::Sent,
+            (Standing::Held { .. }, _) => Paged::No,
+            (Standing::Calm, Standing::Held { .. }) => Paged::HeldBack,
+        };
+        let score = match paged {
+            _ if !self.scored || distance.is_nan() => 0.0,
+            // Half at the edge, 3/4 at twice that, ...: towards 1.
+            Paged::Sent | Paged::Joined => 1.0 - PAGES / (distance / needed).max(1.0),
+            _ => (PAGES * distance / needed).min(PAGES.next_down()),
+        };
+        Decision { paged, score }
+    }
+}
