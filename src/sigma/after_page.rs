@@ -8,6 +8,23 @@ use crate::model::Timestamp;
 use super::codec::{DecodeError, Reader, Writer};
 use super::config::AfterPage;
 
+/// A half-life that matures is the one that is written for a series of this age, ms, ...
+const WEEK_MS: f64 = 7.0 * 86_400_000.0;
+/// ... at this interval, ms.
+const INTERVAL_MS: f64 = 300_000.0;
+
+/// The half-life of a rule's widening for a series of this age that was seen so often, ms. A series that was watched for long shows
+/// something new less and less often, and the fewer samples a day, the longer that takes.
+pub(super) fn half_life_ms(plan: &AfterPage, age_ms: i64, samples: u64) -> f64 {
+    let written = plan.half_life.ms().max(1) as f64;
+    if plan.maturing == 0.0 {
+        return written;
+    }
+    let age = age_ms.max(0) as f64;
+    let interval = age / samples.max(1) as f64;
+    written * ((age / WEEK_MS) * (interval / INTERVAL_MS)).powf(plan.maturing).max(1.0)
+}
+
 /// The band never grows beyond this many times its sigma.
 const WIDEST: f64 = 10.0;
 
@@ -27,13 +44,12 @@ impl Default for LastPage {
 }
 
 impl LastPage {
-    /// How many times its sigma a paging band has at `now`.
-    pub fn factor(&self, plan: &AfterPage, now: Timestamp) -> f64 {
+    /// How many times its sigma a paging band has at `now`, with the half-life of [`half_life_ms`].
+    pub fn factor(&self, half_life: f64, now: Timestamp) -> f64 {
         let Some(at) = self.at.filter(|_| self.factor > 1.0) else {
             return 1.0;
         };
         let age = now.saturating_sub(at).max(0) as f64;
-        let half_life = plan.half_life.ms().max(1) as f64;
         1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / half_life).exp()
     }
 
@@ -53,9 +69,9 @@ impl LastPage {
 
     /// A page went out for something `distance` σ away. One that broke the quiet time belongs to the same incident: it raises what
     /// passes, and neither widens nor prolongs.
-    pub fn paged(&mut self, plan: &AfterPage, now: Timestamp, distance: f64) {
+    pub fn paged(&mut self, plan: &AfterPage, half_life: f64, now: Timestamp, distance: f64) {
         if !self.resting(plan, now) {
-            self.factor = (self.factor(plan, now) * plan.widen).clamp(1.0, WIDEST);
+            self.factor = (self.factor(half_life, now) * plan.widen).clamp(1.0, WIDEST);
             self.at = Some(now);
         }
         self.distance = distance;

@@ -2,7 +2,7 @@
 
 use crate::model::Timestamp;
 
-use super::after_page::LastPage;
+use super::after_page::{LastPage, half_life_ms};
 use super::baseline::Judgement;
 use super::codec::{DecodeError, Reader, Writer};
 use super::config::{Action, AfterPage, Band, Config, Direction, Gate};
@@ -150,7 +150,8 @@ impl Bands {
         } else {
             Some(0.0)
         };
-        let own_widen = self.last_page.factor(&plan.after, now);
+        let half_life = half_life_ms(&plan.after, judgement.age_ms, judgement.samples);
+        let own_widen = self.last_page.factor(half_life, now);
         let passes = self.last_page.passes_from(&plan.after);
         // What a band asks for at present: wider after pages, but never beyond what always passes.
         let asked = |band: &Band| {
@@ -183,7 +184,7 @@ impl Bands {
             // Cold: what would have paged pages nobody, and tells how wide the band has to be for this series.
             let distance = plan.distance(judgement);
             if distance >= asked(lowest) && !self.last_page.quiet(&plan.after, now, distance) {
-                self.last_page.paged(&plan.after, now, distance);
+                self.last_page.paged(&plan.after, half_life, now, distance);
             }
         }
         let top = self.top(plan);
@@ -198,7 +199,7 @@ impl Bands {
         let score = match (distance, paging) {
             (Some(distance), Some(band)) => {
                 let relative = distance / asked(band);
-                self.last_page.paged(&plan.after, now, distance);
+                self.last_page.paged(&plan.after, half_life, now, distance);
                 // 1 at its edge, 2 at twice that, ...: from 0.5 towards 1.
                 1.0 - 0.5 / relative.max(1.0)
             }

@@ -75,6 +75,13 @@ pub struct BaselineConfig {
     /// And at least this share of |centre|, for novelty of the largest |value| so far. Default 0.01.
     #[serde(default = "default_floor_ratio")]
     pub stddev_floor_ratio: f64,
+    /// For novelty: how that floor and σ join. Default `larger`.
+    #[serde(default)]
+    pub floor: Floor,
+    /// For novelty: the mean over so much time tells how unusual these hours are; a distance counts 1 + f times, f = |that mean -
+    /// centre| in scales, at most 4. 0 is never. Default 0.
+    #[serde(default)]
+    pub unrest: Duration,
     /// For novelty: what σ is taken from. Default `variance`.
     #[serde(default)]
     pub spread: Spread,
@@ -123,6 +130,17 @@ pub enum Spread {
     Variance,
     /// The mean absolute deviation from a running median: a few huge values do not blow it up.
     Deviation,
+}
+
+/// How novelty joins σ and its floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Floor {
+    /// The larger of both.
+    #[default]
+    Larger,
+    /// Their geometric mean, σ taken for a tenth of the floor at least: between what the series usually does and how large it gets.
+    Mean,
 }
 
 /// Which side of the centre counts.
@@ -277,6 +295,10 @@ pub struct AfterPage {
     /// What was widened halves in this time. Default 5d.
     #[serde(default = "default_half_life")]
     pub half_life: Duration,
+    /// The half-life grows with what is known of the series: times (its age in weeks × its interval in 5 minutes) to this power, and
+    /// never below 1, so that it only ever grows. 0 to 1. Default 0.
+    #[serde(default)]
+    pub maturing: f64,
     /// Something this many times as far as what was last paged for passes at once, at least 1. Default 2.
     #[serde(default = "default_worse")]
     pub worse: f64,
@@ -288,6 +310,7 @@ impl Default for AfterPage {
             quiet: Duration::default(),
             widen: 1.0,
             half_life: default_half_life(),
+            maturing: 0.0,
             worse: default_worse(),
         }
     }
@@ -376,6 +399,8 @@ impl Default for BaselineConfig {
             min_time: Duration::default(),
             stddev_floor: 0.0,
             stddev_floor_ratio: default_floor_ratio(),
+            floor: Floor::default(),
+            unrest: Duration::default(),
             spread: Spread::default(),
             weber: 0.0,
             remember: default_remember(),
@@ -447,6 +472,8 @@ impl Config {
         let usual = BaselineConfig::default();
         for (key, differs) in [
             ("baseline.spread", b.spread != usual.spread),
+            ("baseline.floor", b.floor != usual.floor),
+            ("baseline.unrest", b.unrest != usual.unrest),
             ("baseline.weber", b.weber != usual.weber),
             ("baseline.remember", b.remember != usual.remember),
             ("baseline.forget", b.forget != usual.forget),
@@ -460,6 +487,9 @@ impl Config {
         {
             wrong("judge", format!("a mean of {mean} is not shorter than the window ({})", b.window));
         }
+        if b.unrest >= b.window {
+            wrong("baseline.unrest", format!("{} is not shorter than the window ({})", b.unrest, b.window));
+        }
         if self.judge.terms.len() != 1 && !novelty {
             wrong("judge", "only the model novelty judges a sum".to_owned());
         }
@@ -469,6 +499,9 @@ impl Config {
         }
         if after.half_life.is_zero() {
             wrong("after_page.half_life", "must be longer than 0".to_owned());
+        }
+        if !(0.0..=1.0).contains(&after.maturing) {
+            wrong("after_page.maturing", format!("{} is not between 0 and 1", after.maturing));
         }
         if !(after.worse.is_finite() && after.worse >= 1.0) {
             wrong("after_page.worse", format!("{} is not a number from 1 upwards", after.worse));
