@@ -22,7 +22,8 @@ pub(super) fn half_life_ms(plan: &AfterPage, age_ms: i64, samples: u64) -> f64 {
     }
     let age = age_ms.max(0) as f64;
     let interval = age / samples.max(1) as f64;
-    written * ((age / WEEK_MS) * (interval / INTERVAL_MS)).powf(plan.maturing).max(1.0)
+    let grown = age * interval / (WEEK_MS * INTERVAL_MS);
+    if grown > 1.0 { written * grown.powf(plan.maturing) } else { written }
 }
 
 /// The band never grows beyond this many times its sigma.
