@@ -39,6 +39,8 @@ pub struct Options {
     pub web_config_file: Option<PathBuf>,
     pub external_url: Option<String>,
     pub enable_lifecycle: bool,
+    /// Open connections at one time.
+    pub max_connections: usize,
     pub storage_path: PathBuf,
     /// Before the configuration's.
     pub retention_time: Option<Duration>,

@@ -202,7 +202,7 @@ impl Rooms {
             listeners,
             web.clone(),
             security,
-            ServerLimits::default(),
+            ServerLimits { max_connections: options.max_connections.max(1), ..ServerLimits::default() },
             wait_for(stopped),
         ));
         let mut rooms = Self {

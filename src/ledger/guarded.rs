@@ -21,15 +21,17 @@ const STAY: Duration = Duration::from_secs(5);
 /// Threads without work that stay.
 const MAX_IDLE: usize = 2;
 
+type Tell = Box<dyn Fn(String) + Send>;
+
 struct Job {
     work: Box<dyn FnOnce() + Send>,
     /// Called once when the work panics.
-    lost: Box<dyn Fn(String) + Send>,
+    lost: Tell,
 }
 
 thread_local! {
     /// Whom to tell that this thread is lost; nothing on threads of others.
-    static LOST: RefCell<Option<Box<dyn Fn(String) + Send>>> = const { RefCell::new(None) };
+    static LOST: RefCell<Option<Tell>> = const { RefCell::new(None) };
 }
 
 /// Threads that wait for work. Whoever takes one out of here sends it some.
@@ -142,7 +144,12 @@ fn watch_for_panics() {
         let text = text
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no reason given");
-        let place = info.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+        // Where the builder keeps its sources is of no interest.
+        let place = info.location().map(|l| {
+            let file = l.file().rsplit("/src/").next().unwrap_or_default();
+            format!(" ({file}:{})", l.line())
+        });
+        let place = place.unwrap_or_default();
         lost(format!("the database library panicked: {text}{place}"));
         loop {
             std::thread::park();

@@ -32,6 +32,18 @@ impl Place {
         }
     }
 
+    /// All that is there, at the most so much.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn bytes(&self, most: u64) -> Result<Vec<u8>, LedgerError> {
+        match self {
+            _ if self.size() > most => Err(LedgerError::Refused("too long for a copy in memory".to_owned())),
+            Self::File(path) => Ok(std::fs::read(path)?),
+            Self::Simulated(disk) => Ok(disk.bytes()),
+        }
+    }
+
     /// Renames the file to `NAME.damaged-SECONDS`.
     pub fn put_aside(&self, why: &str) -> Result<(), LedgerError> {
         let Self::File(path) = self else { return Err(LedgerError::Damaged(why.to_owned())) };

@@ -16,6 +16,8 @@ use super::{LedgerError, SimulatedDisk};
 
 /// Rows that are shown in one go, in bytes.
 const BATCH_BYTES: usize = 64 * 1024;
+/// The longest file that is copied into memory.
+const MAX_COPY: u64 = 256 << 20;
 /// How long an operation that needs the database for itself waits for others to end, in turns of 10 ms.
 const TURNS: u32 = 200;
 
@@ -156,6 +158,15 @@ impl Ledger {
         }
         let done = running.wait(|| self.losses() != losses);
         self.note(done)
+    }
+
+    /// What the file has now, in memory: for one that can be read, but not be opened to be written.
+    ///
+    /// # Errors
+    /// It cannot be read either, or is longer than 256 MiB, or damaged.
+    pub fn copy_in_memory(&self) -> Result<Self, LedgerError> {
+        let bytes = self.inner.place.bytes(MAX_COPY)?;
+        Self::on(&SimulatedDisk::holding(bytes))
     }
 
     /// The names of the tables, sorted.

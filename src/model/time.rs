@@ -26,7 +26,6 @@ impl GoTime {
     ///
     /// # Errors
     /// The serializer's.
-    #[expect(clippy::ref_option, reason = "serde passes the field")]
     pub fn write_some<S: Serializer>(t: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
         Self(*t).serialize(serializer)
     }

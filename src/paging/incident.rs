@@ -155,15 +155,11 @@ pub struct AlertRecord {
     pub generator_url: String,
 }
 
-fn map(labels: &Labels) -> BTreeMap<String, String> {
-    labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
-}
-
 impl From<&Alert> for AlertRecord {
     fn from(a: &Alert) -> Self {
         Self {
-            labels: map(&a.labels),
-            annotations: map(&a.annotations),
+            labels: a.labels.to_map(),
+            annotations: a.annotations.to_map(),
             starts_at: a.starts_at,
             ends_at: a.ends_at,
             updated_at: a.updated_at,
@@ -300,12 +296,15 @@ impl Incident {
         self.drill && self.group.starts_with(DRILL_GROUP)
     }
 
-    /// Was every step of the policy carried out, and taken by every integration that it was sent to?
+    /// Was every step of the policy carried out, and taken by every integration that it was sent to? Steps that an
+    /// acknowledgement has made needless do not count: whoever acknowledges has seen it.
     pub fn is_delivered(&self) -> bool {
+        let seen = self.first_acknowledged.is_some();
         (0..self.policy.steps.len()).all(|step| {
             let mut of_step = self.notified.iter().filter(|n| n.step == step).peekable();
-            of_step.peek().is_some()
-                && of_step.all(|n| !n.arrivals.is_empty() && n.arrivals.iter().all(|a| a.at.is_some()))
+            (of_step.peek().is_some() || seen)
+                && of_step
+                    .all(|n| (!n.arrivals.is_empty() || seen) && n.arrivals.iter().all(|a| a.at.is_some()))
         })
     }
 }

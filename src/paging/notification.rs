@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Alert, GoTime, Labels, Timestamp};
+use crate::model::{Alert, GoTime, Labels, Timestamp, tree};
 
 /// The `why` of a notification that tells of several incidents.
 pub const DIGEST: &str = "digest";
@@ -38,10 +38,9 @@ pub struct NotifiedAlert {
 impl NotifiedAlert {
     /// The alert as it is at `now`: one that still fires has no end.
     pub fn new(alert: &Alert, now: Timestamp) -> Self {
-        let map = |l: &Labels| l.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         Self {
-            labels: map(&alert.labels),
-            annotations: map(&alert.annotations),
+            labels: alert.labels.to_map(),
+            annotations: alert.annotations.to_map(),
             starts_at: alert.starts_at,
             ends_at: alert.resolved_at(now).then_some(alert.ends_at),
             generator_url: alert.generator_url.clone(),
@@ -126,7 +125,7 @@ fn common<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTree
     let mut out: Option<BTreeMap<&str, &str>> = None;
     for map in maps {
         match &mut out {
-            None => out = Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()),
+            None => out = Some(tree(map.iter().map(|(k, v)| (k.as_str(), v.as_str())))),
             Some(common) => common.retain(|k, v| map.get(*k).is_some_and(|other| other == v)),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::model::{Clock, Duration, Timestamp};
+use crate::model::{Clock, Duration, Timestamp, set};
 use crate::promql::{Engine, Source};
 use crate::storage::{Commit, SourceId, Storage};
 
@@ -341,7 +341,7 @@ impl Runner {
     fn reads(&self, group: &Group) -> std::collections::BTreeSet<SourceId> {
         let storage = &self.shared.parts.storage;
         let selectors = group.rules.iter().flat_map(|r| r.spec.expr.selectors());
-        selectors.flat_map(|matchers| storage.sources(matchers)).collect()
+        set(selectors.flat_map(|matchers| storage.sources(matchers)))
     }
 
     fn heard(&mut self, commit: Result<Commit, broadcast::error::RecvError>) {

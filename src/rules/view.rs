@@ -3,7 +3,7 @@
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use crate::model::{GoTime, Labels, Timestamp, format_float};
+use crate::model::{GoTime, Labels, Order as _, Timestamp, format_float};
 
 use super::alerts::{ActiveAlert, AlertState};
 use super::budget::Level;
@@ -387,7 +387,7 @@ fn series(state: &SigmaState) -> Vec<SeriesView> {
             })
         })
         .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series.order_by(|a, b| a.labels.cmp(&b.labels));
     series.truncate(SHOWN);
     series
 }

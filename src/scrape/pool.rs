@@ -13,7 +13,7 @@ use super::metrics::Limit;
 use super::scrape_loop::{Scraper, Status, Stop};
 use super::target::{self, Outcome, Target};
 use super::view::{DroppedTargetView, TargetHealth, TargetView};
-use crate::model::Labels;
+use crate::model::{Labels, Order as _};
 use crate::net::http::HttpClient;
 use crate::storage::SourceId;
 
@@ -186,7 +186,7 @@ impl Pool {
                 scrape_timeout: target.timeout.to_string(),
             });
         }
-        out[first..].sort_by(|a, b| (&a.labels, &a.scrape_url).cmp(&(&b.labels, &b.scrape_url)));
+        out[first..].order_by(|a, b| (&a.labels, &a.scrape_url).cmp(&(&b.labels, &b.scrape_url)));
     }
 
     pub fn dropped(&self, out: &mut Vec<DroppedTargetView>) -> usize {

@@ -333,6 +333,43 @@ fn pending_goes_on_after_a_restart() {
 }
 
 #[test]
+fn what_fired_before_a_restart_and_does_not_any_more_is_said_to_be_over() {
+    let text = ALERT.replace(" {{ nope_is_fine }}", "");
+    let fired = || {
+        let before = Bench::new(&text);
+        (0..=4).for_each(|t| before.tick(t * 15 * S, 2.0));
+        assert!(before.now("ALERTS")[0].0.contains("firing"));
+        before.storage.clone()
+    };
+    // Down for two minutes, and it is over. For a minute nothing is said: what the rule reads may not have been scraped.
+    let after = Bench::on(fired(), &text);
+    for t in 12..16 {
+        after.tick(t * 15 * S, 0.0);
+        assert!(after.sent().is_empty() && after.now("ALERTS")[0].0.contains("firing"), "{t}");
+    }
+    (16..20).for_each(|t| after.tick(t * 15 * S, 0.0));
+    let said = after.sent.0.lock().unwrap().clone();
+    let (at, alert) = &said[0];
+    assert_eq!((said.len(), alert.starts_at <= 60 * S, alert.ends_at), (1, true, *at), "{said:?}");
+    assert!(after.now("ALERTS").is_empty());
+    // It goes on after all: said at once, and nothing was said to be over.
+    let again = Bench::on(fired(), &text);
+    again.tick(12 * 15 * S, 0.0);
+    again.tick(13 * 15 * S, 2.0);
+    assert_eq!(again.sent(), [(13 * 15, true)]);
+    // What had ended before is not spoken of, nor is what ended longer ago than the tolerance.
+    let ended = fired();
+    let before = Bench::on(ended.clone(), &text);
+    (5..=30).for_each(|t| before.tick(t * 15 * S, if t < 6 { 2.0 } else { 0.0 }));
+    let next = Bench::on(ended, &text);
+    (40..60).for_each(|t| next.tick(t * 15 * S, 0.0));
+    assert!(next.sent().is_empty(), "{:?}", next.sent());
+    let late = Bench::on(fired(), &text);
+    (300..320).for_each(|t| late.tick(t * 15 * S, 0.0));
+    assert!(late.sent().is_empty());
+}
+
+#[test]
 fn a_reload_keeps_the_state_of_rules_that_stay() {
     let text = ALERT.replace(" {{ nope_is_fine }}", "");
     let bench = Bench::new(&text);

@@ -8,10 +8,13 @@ import argparse
 import json
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import clock  # noqa: E402
+import disk  # noqa: E402
 import kills  # noqa: E402
 from kills import PAGING, moment  # noqa: E402
 from stage import Inbox, Server, expect, free_port, http, main, request, wait  # noqa: E402
@@ -302,7 +305,39 @@ def garbage_and_slow_bodies_harm_nobody(stage):
     expect(rss < 150 << 20, f"{rss >> 20} MiB resident")
 
 
-TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody, killed_at_random_moments]
+def ten_thousand_alerts_in_one_request(stage):
+    inbox = Inbox()
+    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=60))
+    url = stage.sideband("paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n")
+    alerts = url + "/api/v2/alerts"
+    text = "what happened, where, and what is to be done about it " * 2
+    began = time.time()
+    storm = [{"labels": {"alertname": "Storm", "instance": f"host-{n}", "severity": "page"}, "annotations": {"summary": text}} for n in range(10_000)]
+    status, body, _ = request(alerts, storm, timeout=30)
+    expect(status == 200, f"{status} {body}")
+    page = wait("one page of all", lambda: inbox.find("a"), 15)[0]
+    print(f"      {len(json.dumps(storm)) >> 20} MiB taken, and the page sent, in {page['at'] - began:.2f} s", flush=True)
+    expect(len(page["message"]["alerts"]) + page["message"]["truncatedAlerts"] == 10_000, f"{page['message']['truncatedAlerts']} truncated")
+    expect(len(json.loads(http(alerts))) == 10_000, "all are known")
+    status, body, _ = request(alerts, [{"labels": {"alertname": "Flood", "n": str(n)}} for n in range(50_001)], timeout=30)
+    expect(status == 400 and "50000" in body, f"{status} {body}")
+    expect(request(alerts, b"[" + b" " * (17 << 20) + b"]", {"Content-Type": "application/json"}, timeout=20, method="POST")[0] == 413, "17 MiB")
+    expect(request(url + "/api/v1/incidents/1/ack", b" " * (2 << 20), timeout=20, method="POST")[0] == 413, "2 MiB elsewhere")
+    # Several at once wait for each other; a small one passes by.
+    threads = [threading.Thread(target=request, args=(alerts, storm), kwargs={"timeout": 60}) for _ in range(4)]
+    for t in threads:
+        t.start()
+    expect(request(alerts, [{"labels": {"alertname": "Small"}}], timeout=30)[0] == 200, "a small one")
+    for t in threads:
+        t.join()
+    rss = int(Path(f"/proc/{stage.processes['sideband'].pid}/statm").read_text().split()[1]) * 4096
+    print(f"      {rss >> 20} MiB resident afterwards", flush=True)
+    expect(rss < 250 << 20, f"{rss >> 20} MiB resident")
+
+
+TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody,
+         ten_thousand_alerts_in_one_request, disk.a_full_disk,
+         disk.a_disk_that_turns_read_only, disk.a_damaged_ledger, clock.the_wall_clock_jumps, killed_at_random_moments]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

@@ -13,8 +13,15 @@ use super::spanned::Spanned;
 use super::tree::Node;
 
 /// A part of a file that is kept as it is, to be read by a table later.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Raw(Node);
+
+/// There may be secrets in it.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw")
+    }
+}
 
 impl Raw {
     /// Reads it.

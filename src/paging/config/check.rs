@@ -11,7 +11,7 @@ use super::people::{self, AckSettings, Heartbeat, Policy, Severities, User};
 use super::receivers::Receiver;
 use super::{reach, visit};
 use crate::model::yaml::{self, FileError, Spanned};
-use crate::model::{Duration, Secret};
+use crate::model::{Duration, Secret, set};
 use crate::paging::inhibit::InhibitRule;
 use crate::paging::route::Route;
 use crate::paging::schedule::Schedule;
@@ -139,7 +139,7 @@ impl Check<'_> {
         let receivers = self.receivers(&file.receivers, &global);
         let time_intervals = self.intervals(&file);
         let mut errors = Vec::new();
-        let names = receivers.keys().cloned().collect();
+        let names = set(receivers.keys().cloned());
         let people = people::people(&file, &names, &time_intervals, &mut |place, why| {
             errors.push(FileError::at(self.path, place, why));
         });

@@ -7,8 +7,8 @@ use serde::de::IgnoredAny;
 
 use super::callbacks::CallbacksConfig;
 use super::scalar::{Bool, MatcherList, SecretUrl, Url, nullable};
-use crate::model::Duration;
 use crate::model::yaml::{Raw, Spanned};
+use crate::model::{Duration, set};
 use crate::net::http::HttpClientConfig;
 use crate::paging::matcher::{MatcherSyntax, Matchers};
 use crate::paging::route::merge_matchers;
@@ -149,7 +149,7 @@ impl InhibitConfig {
                 &self.target_match_re,
                 &self.target_matchers.matchers,
             )?,
-            equal: self.equal.iter().cloned().collect(),
+            equal: set(self.equal.iter().cloned()),
         })
     }
 }

@@ -85,6 +85,9 @@ impl Global {
                     .to_owned(),
             );
         }
+        if let Some(Err(e)) = self.smtp_tls_config.as_ref().map(TlsConfig::validate) {
+            errors.push(format!("smtp_tls_config: {e}"));
+        }
         if let Some(http) = &self.http_config
             && let Err(e) = http.validate()
             && !super::receivers::not_built(&e)

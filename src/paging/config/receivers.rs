@@ -90,8 +90,10 @@ pub enum IntegrationConfig {
     CannotSend(String),
 }
 
+type NewKind = fn() -> Box<dyn Kind>;
+
 /// The kinds by their keys.
-const KINDS: [(&str, fn() -> Box<dyn Kind>); 19] = [
+const KINDS: [(&str, NewKind); 19] = [
     ("alertmanager_configs", || Box::<AlertmanagerConfig>::default()),
     ("discord_configs", || Box::<DiscordConfig>::default()),
     ("email_configs", || Box::<EmailConfig>::default()),
@@ -263,7 +265,10 @@ fn client(own: Option<&HttpClientConfig>, global: Option<&HttpClientConfig>) -> 
                 proxy_url: global.proxy_url.clone(),
                 no_proxy: own.no_proxy.clone().or_else(|| global.no_proxy.clone()),
                 proxy_from_environment: global.proxy_from_environment,
-                proxy_connect_header: own.proxy_connect_header.or(global.proxy_connect_header),
+                proxy_connect_header: own
+                    .proxy_connect_header
+                    .clone()
+                    .or_else(|| global.proxy_connect_header.clone()),
                 ..own.clone()
             }
         }

@@ -55,11 +55,11 @@ impl Check<'_> {
         }
         let mut seen = BTreeSet::new();
         for name in r.group_by.iter().flatten() {
-            if !seen.insert(name) {
+            if !seen.insert(name) && name != "..." {
                 self.at(near, format!("duplicated label {name:?} in group_by"));
             }
             if name == "..." {
-                if r.group_by.as_ref().is_some_and(|all| all.len() > 1) {
+                if r.group_by.iter().flatten().any(|other| other != "...") {
                     self.at(near, "cannot have wildcard group_by (`...`) and other labels at the same time");
                 }
             } else if !is_label_name(name) {
@@ -108,7 +108,7 @@ impl Check<'_> {
     }
 }
 
-/// Any name of a label that begins like one: what begins with a sign is taken for a slip.
+/// Any text can be the name of a label, but one that begins with a dash is taken for a slip.
 fn is_label_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    !name.is_empty() && !name.starts_with('-')
 }

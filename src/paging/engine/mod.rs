@@ -34,7 +34,7 @@ pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
     Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
 };
-pub use views::{AlertView, FiringNow, GroupView};
+pub use views::{AlertView, FiringNow, GroupView, api_time};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
@@ -164,7 +164,38 @@ impl Engine {
         groups.chain(incidents).chain(self.outbox.next_at(&self.config)).chain(self.next_summary()).min()
     }
 
-    /// Adds a silence, or changes the one with its id.
+    /// Adds a silence under a `fresh` id, or changes the one with its id; returns the id. One that may not be changed
+    /// so ends, and a new one takes its place.
+    ///
+    /// # Errors
+    /// It makes no sense, there are too many, or none has its id.
+    pub fn post_silence(
+        &mut self,
+        now: Now,
+        mut silence: Silence,
+        fresh: String,
+    ) -> Result<String, SilenceError> {
+        silence.compile()?;
+        if silence.ends_at <= now.wall {
+            return Err(SilenceError::Past);
+        }
+        let old = match self.silences.get(&silence.id) {
+            Some(old) => Some(&old.silence),
+            None if silence.id.is_empty() => None,
+            None => return Err(SilenceError::NotFound(silence.id)),
+        };
+        if !old.is_some_and(|old| old.may_become(&silence, now.wall)) {
+            if old.is_some() {
+                self.expire_silence(now, &silence.id)?;
+            }
+            silence.id = fresh;
+            silence.starts_at = silence.starts_at.max(now.wall);
+        }
+        let id = silence.id.clone();
+        self.set_silence(now, silence).map(|()| id)
+    }
+
+    /// Adds a silence, or puts it in the place of the one with its id.
     ///
     /// # Errors
     /// It makes no sense, or there are too many.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Engine, Now};
-use crate::model::{Alert, Fingerprint, GoTime, Labels, Timestamp};
+use crate::model::{Alert, Fingerprint, GoTime, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
 use crate::paging::route::Route;
 
@@ -19,7 +19,7 @@ pub struct AlertView {
     pub starts_at: String,
     pub ends_at: String,
     pub updated_at: String,
-    #[serde(rename = "generatorURL")]
+    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
     pub generator_url: String,
     pub fingerprint: String,
     pub receivers: Vec<NameView>,
@@ -50,8 +50,10 @@ pub struct GroupView {
     pub alerts: Vec<AlertView>,
 }
 
-fn time(t: Timestamp) -> String {
-    GoTime(Some(t)).to_string()
+/// A time as `/api/v2` writes it: always with milliseconds.
+pub fn api_time(t: Timestamp) -> String {
+    let whole = GoTime(Some(t - t.rem_euclid(1000))).to_string();
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), t.rem_euclid(1000))
 }
 
 impl Engine {
@@ -110,6 +112,13 @@ struct FiringAlert {
 impl FiringNow {
     /// For `/api/v2/alerts`.
     pub fn alert_views(&self) -> Vec<AlertView> {
+        let receivers = self.receivers();
+        let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
+        self.alerts.iter().map(|a| a.view(names(a))).collect()
+    }
+
+    /// The receivers of each alert.
+    fn receivers(&self) -> HashMap<Fingerprint, Vec<NameView>> {
         let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
         for (route, _, members) in &self.groups {
             for fingerprint in members {
@@ -120,19 +129,22 @@ impl FiringNow {
                 }
             }
         }
-        let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
-        self.alerts.iter().map(|a| a.view(names(a))).collect()
+        receivers
     }
 
-    /// For `/api/v2/alerts/groups`.
+    /// For `/api/v2/alerts/groups`, by receiver and labels.
     pub fn group_views(&self) -> Vec<GroupView> {
+        let receivers = self.receivers();
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
         let view = |(route, labels, members): &(Arc<Route>, Labels, Vec<Fingerprint>)| {
             let receiver = NameView { name: route.receiver.clone() };
-            let alerts = members.iter().filter_map(of).map(|i| self.alerts[i].view(vec![receiver.clone()]));
+            let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
+            let alerts = members.iter().filter_map(|f| Some(self.alerts[of(f)?].view(names(f))));
             GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
         };
-        self.groups.iter().map(view).collect()
+        let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
+        views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
+        views
     }
 }
 
@@ -144,9 +156,9 @@ impl FiringAlert {
         AlertView {
             labels: super::groups::owned(&a.labels),
             annotations: super::groups::owned(&a.annotations),
-            starts_at: time(a.starts_at),
-            ends_at: time(a.ends_at),
-            updated_at: time(a.updated_at),
+            starts_at: api_time(a.starts_at),
+            ends_at: api_time(a.ends_at),
+            updated_at: api_time(a.updated_at),
             generator_url: a.generator_url.clone(),
             fingerprint: self.fingerprint.to_string(),
             receivers,

@@ -95,6 +95,15 @@ impl Pager {
             other => Err(other),
         });
         let degraded = read.is_err();
+        // A full or read-only disk can often be read when the file cannot be opened to be written.
+        let read = read.or_else(|error| {
+            let copied = ledger.copy_in_memory().and_then(|copy| book::read(&copy)).map_err(|_| error)?;
+            tracing::error!(
+                "the ledger can only be read: what it has is known, and what happens is kept in memory only"
+            );
+            Ok::<_, LedgerError>(copied)
+        });
+        let unread = read.is_err();
         let (rows, listed) = read.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger cannot be read: incidents from before are not known");
             (Vec::new(), true)
@@ -125,9 +134,11 @@ impl Pager {
             ledger.clone(),
         );
         shared.configure(&config, links);
+        engine.set_durable(now, !degraded);
+        shared.durable().store(!degraded, std::sync::atomic::Ordering::Relaxed);
         let worker = worker::Worker {
             engine,
-            book: book::Book::start(ledger, degraded).map_err(PagerError::Thread)?,
+            book: book::Book::start(ledger, degraded, unread).map_err(PagerError::Thread)?,
             transport,
             clock: options.clock,
             metrics: options.metrics.clone(),

@@ -12,8 +12,8 @@ use super::super::server::Asked;
 use super::super::state::State;
 use super::super::views::{Baseline, IncidentFeedback, RuleFeedback};
 use super::blocking;
-use super::incidents::MAX_TEXT;
-use crate::model::{Labels, Timestamp};
+use super::incidents::by_whom;
+use crate::model::{Labels, Timestamp, tree};
 use crate::paging::incident::Verdict;
 
 /// The body, as JSON or as a form; what is empty was not said.
@@ -155,20 +155,9 @@ fn said(state: &State, asked: &Asked) -> Result<Said, ApiError> {
             comment: get("comment"),
             group: get("group"),
             rule: get("rule"),
-            series: labels.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            series: tree(labels.map(|(n, v)| (n.to_owned(), v.to_owned()))),
         }
     };
-    // Who authenticated is who said it, whatever the body says.
-    if let Some(user) = &asked.user {
-        said.by.clone_from(user);
-    }
-    if said.by.is_empty() {
-        "api".clone_into(&mut said.by);
-    }
-    for text in [&mut said.by, &mut said.comment] {
-        if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
-            text.truncate(at);
-        }
-    }
+    by_whom(asked, &mut said.by, &mut said.comment);
     Ok(said)
 }

@@ -1,6 +1,5 @@
 //! Facts about the process.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -9,7 +8,7 @@ use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::state::State;
 use super::blocking;
-use crate::model::GoTime;
+use crate::model::{GoTime, tree};
 use crate::storage::StatsEntry;
 
 /// `/status/…`.
@@ -18,7 +17,7 @@ pub(super) async fn status(state: &Arc<State>, what: &str, params: Params) -> Re
         "buildinfo" => build(state),
         "runtimeinfo" => runtime(state),
         "config" => Success::of(&json!({ "yaml": state.parts.lifecycle.config_yaml() })),
-        "flags" => Success::of(&state.options.flags.iter().cloned().collect::<BTreeMap<_, _>>()),
+        "flags" => Success::of(&tree(state.options.flags.iter().cloned())),
         "tsdb" => {
             let state = Arc::clone(state);
             blocking(move || tsdb(&state, &params)).await

@@ -1,7 +1,7 @@
 //! Alerts and rules.
 
 use super::layout::{Html, Page};
-use crate::model::{Duration, format_float_go};
+use crate::model::{Duration, Order as _, format_float_go};
 use crate::rules::{AlertState, RuleType, RuleView, SigmaView};
 use crate::web::params::encode;
 use crate::web::state::State;
@@ -14,7 +14,7 @@ pub fn alerts(state: &State) -> String {
     let groups = state.parts.rules.groups();
     let mut rules: Vec<&RuleView> =
         groups.iter().flat_map(|g| &g.rules).filter(|r| r.kind != RuleType::Recording).collect();
-    rules.sort_by_key(|r| std::cmp::Reverse(r.state()));
+    rules.order_by_key(|r| std::cmp::Reverse(r.state()));
     let mut h = Html::default();
     if rules.is_empty() {
         h.raw("<p>There are no alerting rules.</p>");
@@ -43,13 +43,10 @@ pub fn rules(state: &State) -> String {
             .time(group.last_evaluation);
         h.show(format_args!(", took {:.1} ms", group.evaluation_time * 1000.0)).raw("</p>");
         h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Group ").text(&group.name);
-        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">Expression</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Took</th></tr>");
+        h.raw("\"><table><tr><th scope=\"col\">Rule</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Took</th></tr>");
         for rule in &group.rules {
-            h.raw("<tr><td>")
-                .text(&rule.name)
-                .raw("<br><span class=\"dim\">")
-                .raw(kind(rule.kind))
-                .raw("</span></td><td>");
+            h.raw("<tr><td class=\"wide\">").text(&rule.name).raw(" <span class=\"dim\">");
+            h.raw(kind(rule.kind)).raw("</span><br>");
             expression(&mut h, state, rule);
             if let Some(reason) = rule.health.error() {
                 h.raw("<br><span class=\"bad\">").text(reason).raw("</span>");
@@ -103,7 +100,7 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
             .text(&rule.name);
         h.raw("\"><table><tr><th scope=\"col\">State</th><th scope=\"col\">Labels</th><th scope=\"col\">Since</th><th scope=\"col\" class=\"num\">Value</th></tr>");
         let mut sorted: Vec<_> = rule.alerts.iter().collect();
-        sorted.sort_by_key(|a| (a.state != AlertState::Firing, a.active_at));
+        sorted.order_by_key(|a| (a.state != AlertState::Firing, a.active_at));
         for alert in sorted.into_iter().take(MAX_ALERTS) {
             h.raw("<tr><td><span class=\"state ")
                 .raw(alert.state.as_str())
@@ -112,7 +109,7 @@ fn alert_rule(h: &mut Html, state: &State, rule: &RuleView) {
             h.raw("</span></td><td class=\"wide\">").labels(&alert.labels);
             for name in ["summary", "description", "explanation", "page_budget"] {
                 if let Some(text) = alert.annotations.get(name) {
-                    h.raw("<br>").text(text);
+                    h.raw("<div>").text(text).raw("</div>");
                 }
             }
             h.raw("</td><td>").time(alert.active_at).raw("</td><td class=\"num\">");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page};
 use super::svg::{Band, Chart};
-use crate::model::{Duration, Labels, METRIC_NAME, Sample, Timestamp, format_float};
+use crate::model::{Duration, Labels, METRIC_NAME, Order as _, Sample, Timestamp, format_float};
 use crate::promql::Value;
 use crate::rules::RuleType;
 use crate::web::api::evaluate_range;
@@ -140,7 +140,9 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
                 value.push(c);
             }
         }
-        format!("sideband_sigma_{what}{{{RULE_LABEL}=\"{value}\"}}")
+        // A baseline that knows two or three values has a band so wide that nothing else would be seen beside it.
+        let rule = format!("{{{RULE_LABEL}=\"{value}\"}}");
+        format!("sideband_sigma_{what}{rule} and sideband_sigma_ready{rule} == 1")
     };
     let (Ok(centers), Ok(deviations)) =
         (rows(state, asked, &of("center")).await, rows(state, asked, &of("stddev")).await)
@@ -154,7 +156,7 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
         })
     };
     let mut chosen: Vec<&(Labels, Vec<Sample>)> = centers.iter().collect();
-    chosen.sort_by_key(|(labels, _)| !drawn(labels));
+    chosen.order_by_key(|(labels, _)| !drawn(labels));
     chosen
         .into_iter()
         .take(MAX_BANDS)
@@ -199,7 +201,7 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
         bands,
         label: &label,
     };
-    h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
+    h.raw("<div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
     chart.draw(h);
     h.raw("</div>");
     if rows.is_empty() {

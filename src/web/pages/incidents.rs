@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
 use crate::model::Timestamp;
-use crate::paging::incident::State as IncidentState;
 use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
 use crate::web::params::encode;
 use crate::web::state::State;
@@ -81,7 +81,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     }
     facts(&mut h, &incident, state.now());
     if let Some(svg) = picture {
-        h.raw("<h2>The signal</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
+        h.raw("<h2>The signal</h2><div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
         h.raw(&svg).raw("</div>");
     }
     judgement(&mut h, prefix, &incident);
@@ -131,7 +131,12 @@ fn facts(h: &mut Html, i: &IncidentView, now: Timestamp) {
 /// What the alerts say of themselves, and what to do about it.
 fn explanations(h: &mut Html, i: &IncidentView) {
     let mut seen = std::collections::BTreeSet::new();
-    for name in ["description", "explanation", "page_budget"] {
+    // What was said last of something that is over is mild, and misleads: the timeline has what was said at first.
+    let names: &[&str] = match i.state {
+        IncidentState::Resolved => &["description"],
+        _ => &["description", "explanation", "page_budget"],
+    };
+    for &name in names {
         for text in i.alerts.iter().filter_map(|a| a.annotations.get(name)).take(ALERTS) {
             if seen.insert(text) {
                 h.raw("<p>").text(text).raw("</p>");
@@ -140,7 +145,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
     }
     for url in i.alerts.iter().filter_map(|a| a.annotations.get("runbook_url")).take(ALERTS) {
         if is_link(url) && seen.insert(url) {
-            h.raw("<p>Runbook: ").link(url).raw("</p>");
+            h.raw("<p><a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a></p>");
         }
     }
 }
@@ -149,7 +154,7 @@ fn explanations(h: &mut Html, i: &IncidentView) {
 fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
     h.raw("<h2>Was it worth a page?</h2><p>");
     if let Some(j) = &i.judged {
-        h.raw("Judged <b>").text(&j.verdict).raw("</b>");
+        h.raw("Judged <b>").text(j.verdict).raw("</b>");
         if !j.by.is_empty() {
             h.raw(" by ").text(&j.by);
         }

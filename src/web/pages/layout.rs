@@ -189,7 +189,7 @@ pub const STYLE: &str = "\
 header{border-bottom:1px solid var(--line)}nav{display:flex;flex-wrap:wrap;gap:.25rem 1rem;padding:.6rem 1rem;align-items:baseline}\
 nav a{padding:.25rem 0}a{color:var(--link)}nav a[aria-current]{color:var(--fg);font-weight:600;text-decoration:none}\
 .skip{position:absolute;left:-99rem}.skip:focus{position:static}\
-main{max-width:75rem;margin:0 auto;padding:1rem}h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
+main{max-width:75rem;margin:0 auto;padding:1rem;overflow-wrap:break-word}h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
 :focus-visible{outline:3px solid var(--link);outline-offset:2px}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;\
 border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:600}td.num,th.num{text-align:right;font-variant-numeric:tabular-nums}\
@@ -204,11 +204,11 @@ font:.85em ui-monospace,monospace;overflow-wrap:anywhere}\
 .up,.ok,.resolved,.inactive,.good{color:var(--good)}.unknown{color:var(--dim)}\
 form{display:inline}form.wide{display:flex;flex-wrap:wrap;gap:.5rem;align-items:end}form.wide label{display:block}\
 button,input,select{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:.35rem;padding:.35rem .7rem;min-height:2.5rem;max-width:100%}\
-button{cursor:pointer;font-weight:600}button.primary{background:var(--link);border-color:var(--link);color:var(--bg)}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
+button{cursor:pointer;font-weight:600}button.primary{background:var(--link);border-color:var(--link);color:var(--bg)}.full{width:100%}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
 .ack{max-width:30rem;margin:1rem auto}.big{width:100%;min-height:3.5rem;font-size:1.2rem;background:var(--link);color:var(--bg);border:0}\
 svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--line);border-radius:.5rem}\
 svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .line{fill:none;stroke-width:2}\
-.scroll>svg{min-width:40rem}@media(max-width:40rem){.scroll>svg text{font-size:17px}}\
+.scroll>svg{min-width:32rem}.newest{direction:rtl}.newest>svg{direction:ltr}@media(max-width:40rem){.scroll>svg text{font-size:18px}}\
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.2rem 1rem;margin:.6rem 0}dt{color:var(--dim)}\
 dd{margin:0;overflow-wrap:anywhere}td time,td.nowrap{white-space:nowrap}td .labels{display:block;min-width:11rem}td.wide{min-width:16rem}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:0 1rem}\

@@ -1,5 +1,6 @@
 //! Who is paged when.
 
+use sideband::model::Labels;
 use sideband::paging::engine::{CommandError, Outcome};
 use sideband::paging::incident::{Actor, State};
 use sideband::paging::notification::Reason;
@@ -35,6 +36,31 @@ fn the_backup_is_called_after_five_minutes_and_not_before() {
         }
         assert_eq!(w.pages(), pages, "{ack_after:?}");
     }
+}
+
+#[test]
+fn the_history_keeps_what_the_alert_said_when_it_began() {
+    for (name, text, expect) in [
+        ("explanation", "value 9 is 19σ from its normal 1", ": value 9 is 19σ from its normal 1"),
+        ("summary", "slow", ": slow"),
+        ("other", "slow", ""),
+        ("explanation", "", ""),
+    ] {
+        let mut w = World::new(CONFIG);
+        let mut alert = w.alert(A);
+        alert.annotations = Labels::from_pairs([(name, text)]);
+        w.engine.alerts(w.now, vec![alert]);
+        w.pump();
+        let first = w.incident().history[0].what.clone();
+        assert!(first.starts_with("triggered by 1 alert under policy"), "{first}");
+        assert!(first.ends_with(&format!("\"{expect}")), "{first}");
+    }
+    let mut w = World::new(CONFIG);
+    let mut alert = w.alert(A);
+    alert.annotations = Labels::from_pairs([("summary", "σ".repeat(100_000).as_str())]);
+    w.engine.alerts(w.now, vec![alert]);
+    w.pump();
+    assert!(w.incident().history[0].what.chars().count() < 500);
 }
 
 #[test]
@@ -364,4 +390,19 @@ fn numbers_that_are_forgotten_are_not_given_again() {
         }
         assert_eq!(began.len(), 3);
     }
+}
+
+/// All loops are done, and it becomes more severe: the steps are gone through again, each with its time, however often that happens.
+#[test]
+fn what_becomes_worse_after_the_last_loop_begins_again_and_skips_nothing() {
+    let fire = |w: &mut World, severity| w.fire(&[("alertname", "Slow"), ("severity", severity)]);
+    let mut w = World::new(CONFIG);
+    fire(&mut w, "info");
+    w.pass(40 * MINUTE);
+    let before = w.pages().len();
+    fire(&mut w, "ticket");
+    fire(&mut w, "page");
+    w.pass(11 * MINUTE);
+    let times: Vec<i64> = w.pages()[before..].iter().map(|(_, at)| at / 60).collect();
+    assert_eq!(times, [40, 45, 50]);
 }

@@ -76,7 +76,7 @@ fn a_sigma_rule_learns_records_and_pages_with_the_highest_band_only() {
     let explanation = page.annotations.get("explanation").unwrap();
     for part in [
         "value 16 is",
-        "normal 9.99",
+        "σ above its normal 9.99",
         "samples",
         "Normal noise comes so far out once in 7779 years at this evaluation interval.",
         "This rule paged once in 30 days: 0 useful, 0 useless, 1 not judged.",

@@ -1,5 +1,8 @@
 //! Pages for people, and the pages behind signed links.
 
+use std::collections::BTreeMap;
+
+use sideband::paging::{IncidentAlertView, PageView};
 use sideband::rules::*;
 
 use super::{NOW, World};
@@ -74,6 +77,56 @@ async fn a_signed_link_acts_only_when_told_to() {
         assert!(bad.text().contains("This link does not work"));
     }
     assert_eq!(world.done().len(), 1);
+    world.end().await;
+}
+
+/// What an alert says stands on the pages once, as text, with links of the web alone.
+#[tokio::test]
+async fn a_page_explains_itself() {
+    let world = World::local().await;
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    };
+    let alert = |runbook: &str| IncidentAlertView {
+        labels: pairs(&[("alertname", "Slow")]),
+        annotations: pairs(&[
+            ("summary", "Checkout <slow>"),
+            ("description", "Look at the database."),
+            ("explanation", "value 0.08 is 19.6σ from its normal 0.04"),
+            ("runbook_url", runbook),
+        ]),
+        firing: true,
+        starts_at: NOW,
+        generator_url: String::new(),
+    };
+    let paged = |user: &str| PageView {
+        step: 1,
+        round: 1,
+        target: "schedule/primary".to_owned(),
+        user: user.to_owned(),
+        receiver: "pager".to_owned(),
+        automation: false,
+        at: NOW,
+        arrivals: Vec::new(),
+    };
+    {
+        let mut incidents = world.fake.incidents.lock().unwrap();
+        incidents[0].alerts = vec![alert("https://runbooks.test/slow"), alert("javascript:alert(1)")];
+        incidents[0].pages = ["ann", "ben", "ann"].map(paged).into();
+        incidents[0].next_step_at = Some(NOW + 60_000);
+    }
+    for (path, times) in [("/ack/good-i1", 1), ("/incidents/i1", 3)] {
+        let page = world.get(path).await.text();
+        assert!(page.matches("Look at the database.").count() <= times, "{path}: {page}");
+        assert_eq!(page.matches("19.6σ").count(), 1, "{path}: {page}");
+        assert!(page.contains("href=\"https://runbooks.test/slow\""), "{path}: {page}");
+        assert!(!page.contains("href=\"javascript:"), "{path}: {page}");
+        assert!(page.contains("(60 s ago)"), "{path}: {page}");
+    }
+    let ack = world.get("/ack/good-i1").await.text();
+    assert_eq!(ack.matches("Checkout &lt;slow&gt;").count(), 1, "{ack}");
+    assert!(ack.contains("goes on at") && ack.contains("href=\"/incidents/i1\""), "{ack}");
+    assert!(world.get("/").await.text().contains("ann (2×), ben"));
     world.end().await;
 }
 

@@ -29,12 +29,15 @@ impl Kind for IncidentioConfig {
         }
         let token = (self.alert_source_token.is_some(), set(&self.alert_source_token_file));
         one_way(token.0, token.1, "alert_source_token & alert_source_token_file")?;
-        let header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
+        // As in Alertmanager, only an own HTTP client without a header is looked at: the global one may have it.
+        let header = self.http_config.as_ref().map(|h| h.authorization.is_some());
         match (token.0 || token.1, header) {
-            (true, true) => Err("cannot specify alert_source_token or alert_source_token_file when using \
+            (true, Some(true)) => {
+                Err("cannot specify alert_source_token or alert_source_token_file when using \
                                  http_config.authorization"
-                .to_owned()),
-            (false, false) => Err("at least one of alert_source_token, alert_source_token_file or \
+                    .to_owned())
+            }
+            (false, Some(false)) => Err("at least one of alert_source_token, alert_source_token_file or \
                                    http_config.authorization must be configured"
                 .to_owned()),
             _ => Ok(()),
@@ -114,7 +117,8 @@ impl Kind for MattermostConfig {
     common!("mattermost", Mattermost, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
-        for field in self.fields.iter().flatten() {
+        let attached = self.attachments.iter().flatten().flat_map(|a| a.fields.iter().flatten());
+        for field in self.fields.iter().flatten().chain(attached) {
             if !set(&field.title) {
                 return Err("missing title in Mattermost field configuration".to_owned());
             }

@@ -56,6 +56,9 @@ impl Kind for EmailConfig {
         if !set(&self.to) {
             return Err("missing to address in email config".to_owned());
         }
+        if let Some(tls) = &self.tls_config {
+            tls.validate()?;
+        }
         let mut seen = std::collections::BTreeSet::new();
         for name in self.headers.iter().flat_map(BTreeMap::keys) {
             if !seen.insert(name.to_ascii_lowercase()) {
