@@ -161,6 +161,7 @@ fn judgement(distance: f64, novel: bool) -> Judgement {
         ready: true,
         frozen: false,
         samples: u64::MAX,
+        age_ms: 0,
         novelty: Some(if novel { crate::sigma::NOVEL } else { 0.0 }),
     }
 }

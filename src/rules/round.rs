@@ -67,9 +67,10 @@ impl<'a> Round<'a> {
         let (level, lowest) = (self.level(), self.policy.lowest());
         let top = bands.top;
         let series_id = top.map_or(0, |_| fingerprint());
-        let sight = Sight { now: self.now, distance, cold, top, series: series_id };
+        let after = self.policy.after.matured(judgement.age_ms, judgement.samples);
+        let sight = Sight { now: self.now, distance, cold, top, series: series_id, after };
         let before = series.standing();
-        let needed = if self.scored { series.bar(self.policy, level, self.now).from(lowest) } else { 1.0 };
+        let needed = if self.scored { series.bar(self.policy, level, sight).from(lowest) } else { 1.0 };
         if series.step(self.policy, self.history, level, self.paging, sight) {
             self.paging = true;
         }

@@ -1,6 +1,7 @@
 //! Where a series stands with its pages: calm, held back, or paged. What a page needs is said by [`super::budget`].
 
 use crate::model::Timestamp;
+use crate::sigma::AfterPagePlan;
 
 use super::budget::{Bar, Level, PagingBand, Policy, Reason};
 use super::firings::Firing;
@@ -64,6 +65,8 @@ pub(super) struct Sight {
     pub top: Option<usize>,
     /// Fingerprint of its labels.
     pub series: u64,
+    /// What its own pages do to the next ones, for what is known of it by now.
+    pub after: AfterPagePlan,
 }
 
 impl SeriesPages {
@@ -81,7 +84,7 @@ impl SeriesPages {
         self.standing == Standing::Calm && self.over.is_empty()
     }
 
-    pub(super) fn bar(&self, policy: &Policy, level: Level, now: Timestamp) -> Bar {
+    pub(super) fn bar(&self, policy: &Policy, level: Level, Sight { now, after, .. }: Sight) -> Bar {
         // The quiet time of what began in it does not end before it does: nothing new happens at its end.
         let began = match self.standing {
             Standing::Held { since, .. } => since,
@@ -92,7 +95,7 @@ impl SeriesPages {
         match policy.budget {
             Some(_) => Bar { rule: level, factor: level.factor, quiet, own, worse: level.worse },
             None => {
-                Bar { rule: level, factor: self.widening.factor(&policy.after, now), quiet, own, worse: own }
+                Bar { rule: level, factor: self.widening.factor(&after, now), quiet, own, worse: own }
             }
         }
     }
@@ -111,13 +114,13 @@ impl SeriesPages {
         let Some(top) = sight.top.filter(|&i| policy.pages(i)) else {
             self.ends(policy, rule, now);
             if !self.over.is_empty() || distance >= policy.lowest() {
-                self.cross(policy, &self.bar(policy, level, now), now, distance);
+                self.cross(policy, &self.bar(policy, level, sight), now, distance);
             }
             if policy.budget.is_none() && policy.after.widen > 1.0 && cold >= policy.lowest() {
                 // What would have paged pages nobody, and tells how wide the bands have to be for this series.
-                let bar = self.bar(policy, level, now);
+                let bar = self.bar(policy, level, sight);
                 if bar.passes(policy.lowest(), cold) {
-                    self.remember(policy, now, cold);
+                    self.remember(policy, sight, cold);
                 }
             }
             return false;
@@ -129,7 +132,7 @@ impl SeriesPages {
             }
             return true;
         }
-        let bar = self.bar(policy, level, now);
+        let bar = self.bar(policy, level, sight);
         self.cross(policy, &bar, now, distance);
         let joins = paging && rule.last().is_some_and(|p| now.saturating_sub(p.t) <= JOIN_MS);
         let open = bar.is_open() && self.standing == Standing::Calm;
@@ -165,17 +168,17 @@ impl SeriesPages {
     }
 
     /// A page of this series goes out. In its quiet time it belongs to the same trouble: it neither widens nor begins another one.
-    fn remember(&mut self, policy: &Policy, now: Timestamp, distance: f64) {
+    fn remember(&mut self, policy: &Policy, Sight { now, after, .. }: Sight, distance: f64) {
         let quiet = self.last.filter(|l| now.saturating_sub(l.t) < policy.after.quiet_ms);
         if policy.budget.is_none() && quiet.is_none() {
-            self.widening.paged(&policy.after, now);
+            self.widening.paged(&after, now);
         }
         self.last = Some(LastPage { t: quiet.map_or(now, |l| l.t), worst: distance });
     }
 
     fn page(&mut self, policy: &Policy, rule: &mut PageHistory, joins: bool, bar: &Bar, sight: Sight) {
         let Sight { now, distance, series, .. } = sight;
-        self.remember(policy, now, distance);
+        self.remember(policy, sight, distance);
         self.over = Vec::new();
         let joined = rule.last().map(|p| p.t).filter(|_| joins);
         let (page, grounds) = match (joined, policy.budget) {
@@ -251,7 +254,8 @@ mod tests {
             for (i, distance) in distances.iter().copied().enumerate() {
                 let level = Level::of(&self.policy, &self.rule, now);
                 let top = self.policy.bands.iter().rposition(|b| b.is_some_and(|b| distance >= b.sigma));
-                let sight = Sight { now, distance, cold: f64::NAN, top, series: i as u64 };
+                let after = self.policy.after;
+                let sight = Sight { now, distance, cold: f64::NAN, top, series: i as u64, after };
                 if self.series[i].step(&self.policy, &mut self.rule, level, paging, sight) {
                     paging = true;
                     out.push(i);
@@ -337,7 +341,7 @@ mod tests {
         let (mut series, mut rule) = (SeriesPages::default(), PageHistory::default());
         let mut see = |now, distance, cold, top| {
             let level = Level::of(&policy, &rule, now);
-            series.step(&policy, &mut rule, level, false, Sight { now, distance, cold, top, series: 1 })
+            series.step(&policy, &mut rule, level, false, Sight { now, distance, cold, top, series: 1, after: policy.after })
         };
         assert!(!see(0, f64::NAN, 50.0, None));
         assert!(!see(MIN, 5.9, f64::NAN, Some(0)) && see(2 * MIN, 6.1, f64::NAN, Some(0)));

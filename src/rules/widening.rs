@@ -27,7 +27,7 @@ impl Widening {
             return 1.0;
         }
         let age = now.saturating_sub(self.since).max(0) as f64;
-        1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / plan.half_life_ms as f64).exp()
+        1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / plan.half_life_ms).exp()
     }
 
     /// A page went out.

@@ -7,7 +7,7 @@
 use crate::model::Timestamp;
 
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::{Config, Model, Spread};
+use super::config::{Config, Floor, Model, Spread};
 use super::gaussian::Moments;
 use super::lag::{Bucket, Lag};
 use super::memory::Memory;
@@ -26,6 +26,9 @@ pub struct Plan {
     min_time_ms: i64,
     pub(super) floor: f64,
     pub(super) floor_ratio: f64,
+    pub(super) floor_joins: Floor,
+    /// Of the mean that tells how unusual these hours are; none when nobody asks.
+    pub(super) unrest_tau_ms: Option<f64>,
     pub(super) spread: Spread,
     pub(super) weber: f64,
     pub(super) remember: f64,
@@ -72,13 +75,19 @@ impl Plan {
             min_time_ms: config.min_time.ms(),
             floor: config.stddev_floor,
             floor_ratio: config.stddev_floor_ratio,
+            floor_joins: config.floor,
+            unrest_tau_ms: (!config.unrest.is_zero()).then(|| config.unrest.ms().max(1) as f64 / 2.0),
             freeze_max_ms: config.freeze_max.ms(),
             counter: config.counter,
             spread: config.spread,
             weber: config.weber,
             remember: config.remember,
             forget_ms: config.forget.ms(),
-            remembered: novelty::capacity(rule.judge.terms.len(), config.lag.is_zero()),
+            remembered: novelty::capacity(
+                rule.judge.terms.len(),
+                config.lag.is_zero() && config.freeze_max.is_zero(),
+                !config.unrest.is_zero(),
+            ),
             views: rule
                 .judge
                 .terms
@@ -116,6 +125,8 @@ pub struct Judgement {
     pub frozen: bool,
     /// Samples learnt since the baseline started (or started again after a gap longer than the window).
     pub samples: u64,
+    /// Time since the baseline started, ms.
+    pub age_ms: i64,
     /// How unlike every remembered value, in σ; only for the model `novelty` or a gate on it.
     pub novelty: Option<f64>,
 }
@@ -295,6 +306,7 @@ impl Baseline {
                 seen.nearest(value).map(|p| if scale > 0.0 { (value - p).abs() / scale } else { f64::NAN })
             });
         }
+        let age_ms = self.started.map_or(0, |started| t.saturating_sub(started).max(0));
         Judgement {
             value,
             center,
@@ -302,9 +314,11 @@ impl Baseline {
             zscore,
             ready: self.learnt >= u64::from(plan.min_samples)
                 && zscore.is_finite()
-                && self.started.is_some_and(|started| t.saturating_sub(started) >= plan.min_time_ms),
+                && self.started.is_some()
+                && age_ms >= plan.min_time_ms,
             frozen: matches!(self.freeze, Freeze::Since(_)),
             samples: self.learnt,
+            age_ms,
             novelty: novelty.filter(|s| s.is_finite()),
         }
     }

@@ -71,6 +71,13 @@ pub struct BaselineConfig {
     /// And at least this share of |centre|, for novelty of the largest |value| so far. Default 0.01.
     #[serde(default = "default_floor_ratio")]
     pub stddev_floor_ratio: f64,
+    /// For novelty: how that floor and σ join. Default `larger`.
+    #[serde(default)]
+    pub floor: Floor,
+    /// For novelty: the mean over so much time tells how unusual these hours are; a distance counts 1 + f times, f = |that mean -
+    /// centre| in scales, at most 4. 0 is never. Default 0.
+    #[serde(default)]
+    pub unrest: Duration,
     /// For novelty: what σ is taken from. Default `variance`.
     #[serde(default)]
     pub spread: Spread,
@@ -119,6 +126,17 @@ pub enum Spread {
     Variance,
     /// The mean absolute deviation from a running median: a few huge values do not blow it up.
     Deviation,
+}
+
+/// How novelty joins σ and its floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Floor {
+    /// The larger of both.
+    #[default]
+    Larger,
+    /// Their geometric mean, σ taken for a tenth of the floor at least: between what the series usually does and how large it gets.
+    Mean,
 }
 
 /// Which side of the centre counts.
@@ -263,6 +281,10 @@ pub struct AfterPage {
     /// What was widened halves in this time. Default 5d.
     #[serde(default)]
     pub half_life: Option<Duration>,
+    /// Without a `page_budget` the half-life may grow with what is known of the series: times (its age in weeks × its interval in 5
+    /// minutes) to this power, and never below 1, so that it only ever grows. 0 to 1. Default 0.
+    #[serde(default)]
+    pub maturing: f64,
     /// Neither holds back what is more than this many times as far as what was last paged for, at least 1. Default 1.
     #[serde(default)]
     pub worse: Option<f64>,
@@ -276,9 +298,30 @@ pub struct AfterPagePlan {
     /// 1 to 10.
     pub widen: f64,
     /// ms, above 0.
-    pub half_life_ms: i64,
+    pub half_life_ms: f64,
+    /// 0 to 1.
+    pub maturing: f64,
     /// At least 1.
     pub worse: f64,
+}
+
+/// A half-life that matures is the one that is written for a series of this age, ms, ...
+const WEEK_MS: f64 = 7.0 * 86_400_000.0;
+/// ... at this interval, ms.
+const INTERVAL_MS: f64 = 300_000.0;
+
+impl AfterPagePlan {
+    /// The same for a series of this age (ms) that was seen so often. A series that was watched for long shows something new less and
+    /// less often, and the fewer samples a day, the longer that takes.
+    pub fn matured(&self, age_ms: i64, samples: u64) -> Self {
+        if self.maturing == 0.0 {
+            return *self;
+        }
+        let age = age_ms.max(0) as f64;
+        let interval = age / samples.max(1) as f64;
+        let times = ((age / WEEK_MS) * (interval / INTERVAL_MS)).powf(self.maturing).max(1.0);
+        Self { half_life_ms: self.half_life_ms * times, ..*self }
+    }
 }
 
 impl AfterPage {
@@ -288,7 +331,8 @@ impl AfterPage {
         AfterPagePlan {
             quiet_ms: self.quiet.map_or(if budget { usual(12) } else { 0 }, |d| d.ms()),
             widen: self.widen.unwrap_or(if budget { 1.3 } else { 1.0 }),
-            half_life_ms: self.half_life.map_or(usual(120), |d| d.ms()).max(1),
+            half_life_ms: self.half_life.map_or(usual(120), |d| d.ms()).max(1) as f64,
+            maturing: self.maturing,
             worse: self.worse.unwrap_or(1.0),
         }
     }
@@ -367,6 +411,8 @@ impl Default for BaselineConfig {
             min_time: Duration::default(),
             stddev_floor: 0.0,
             stddev_floor_ratio: default_floor_ratio(),
+            floor: Floor::default(),
+            unrest: Duration::default(),
             spread: Spread::default(),
             weber: 0.0,
             remember: default_remember(),
@@ -438,6 +484,8 @@ impl Config {
         let usual = BaselineConfig::default();
         for (key, differs) in [
             ("baseline.spread", b.spread != usual.spread),
+            ("baseline.floor", b.floor != usual.floor),
+            ("baseline.unrest", b.unrest != usual.unrest),
             ("baseline.weber", b.weber != usual.weber),
             ("baseline.remember", b.remember != usual.remember),
             ("baseline.forget", b.forget != usual.forget),
@@ -451,6 +499,9 @@ impl Config {
         {
             wrong("judge", format!("a mean of {mean} is not shorter than the window ({})", b.window));
         }
+        if b.unrest >= b.window {
+            wrong("baseline.unrest", format!("{} is not shorter than the window ({})", b.unrest, b.window));
+        }
         if self.judge.terms.len() != 1 && !novelty {
             wrong("judge", "only the model novelty judges a sum".to_owned());
         }
@@ -460,6 +511,9 @@ impl Config {
         }
         if self.after_page.half_life.is_some_and(|d| d.is_zero()) {
             wrong("after_page.half_life", "must be longer than 0".to_owned());
+        }
+        if !(0.0..=1.0).contains(&after.maturing) {
+            wrong("after_page.maturing", format!("{} is not between 0 and 1", after.maturing));
         }
         if !(after.worse.is_finite() && after.worse >= 1.0) {
             wrong("after_page.worse", format!("{} is not a number from 1 upwards", after.worse));

@@ -1,20 +1,23 @@
 //! How far is a value from every value seen before?
 //!
-//! s = min |x - p| / scale, p the remembered values, scale = max(σ, a share of the largest |x|) + Weber's share of |x - mean|; σ is taken
-//! before the sample is learnt. A rule may look at a series in several ways (its samples, their short means); each has a memory.
+//! s = min |x - p| / scale, p the remembered values, scale = σ joined with a share of the largest |x| (the larger, or the geometric
+//! mean), + Weber's share of |x - centre|; σ is taken before the sample is learnt. A rule may look at a series in several ways (its
+//! samples, their short means); each has a memory. With `unrest`, all is counted 1 + min(4, |long mean - centre| / scale) times:
+//! on a day that is unusual anyway, a strange value is more likely to be an incident.
 
 use super::baseline::{Plan, View};
 use super::codec::{DecodeError, Reader, Writer};
-use super::config::Spread;
+use super::config::{Floor, Spread};
 use super::gaussian::Moments;
 use super::lag::Bucket;
 
 /// Remembered values at the most, of all memories of a series together.
 pub(super) const CAPACITY: usize = 128;
-/// Values of each memory, when there are so many: with several, what waits in the lag takes room.
-pub(super) fn capacity(memories: usize, no_lag: bool) -> usize {
+/// Values of each memory, when there are so many: with several, what waits in the lag takes room, and so does the long mean.
+pub(super) fn capacity(memories: usize, nothing_waits: bool, long_mean: bool) -> usize {
     let more = memories.saturating_sub(1);
-    (CAPACITY - if no_lag { 0 } else { (40 * more).min(CAPACITY / 2) }) / memories.max(1)
+    let waits = (40 * more).min(CAPACITY / 2) + if long_mean { 8 } else { 0 };
+    (CAPACITY - if nothing_waits { 0 } else { waits }) / memories.max(1)
 }
 
 /// Beside the moments of the gaussian model there is room for these.
@@ -41,6 +44,11 @@ const DEVIATION_TO_SIGMA: f64 = 1.25;
 const MIDDLE_MS: f64 = 42.0 * 3_600_000.0;
 /// A sample after a gap does not stand for the whole gap, ms.
 const LONGEST_STEP_MS: f64 = 3_600_000.0;
+
+/// Where floor and σ are joined by their mean, σ is at least this share of the floor.
+const SIGMA_OF_FLOOR: f64 = 0.1;
+/// An unusual day counts a distance this many times more at the most.
+const MOST_UNREST: f64 = 4.0;
 
 /// Running median (stochastic approximation: a small step towards every sample) and mean absolute deviation from it: a spread that a few
 /// huge values do not blow up.
@@ -135,9 +143,19 @@ struct Memory {
 }
 
 impl Memory {
+    /// What distances are measured in at the centre; 0 when all was 0 so far.
+    fn base(&self, plan: &Plan) -> f64 {
+        let (sigma, floor) = (self.scale.sigma(), plan.floor_ratio * self.values.largest);
+        let joined = match plan.floor_joins {
+            Floor::Larger => sigma.max(floor),
+            Floor::Mean => (sigma.max(SIGMA_OF_FLOOR * floor) * floor).sqrt(),
+        };
+        joined.max(plan.floor)
+    }
+
     /// What distances are measured in at `x`; `None` when all was 0 so far.
     fn scale(&self, plan: &Plan, x: f64) -> Option<f64> {
-        let base = self.scale.sigma().max(plan.floor_ratio * self.values.largest).max(plan.floor);
+        let base = self.base(plan);
         (base > 0.0).then(|| base + plan.weber * (x - self.scale.center()).abs())
     }
 
@@ -163,17 +181,36 @@ pub(super) struct Novelty {
     memories: Box<[Memory]>,
     /// The short means of what was learnt, one for each way that has one; they lie behind what is judged by the lag.
     means: Box<[Moments]>,
+    /// The long mean that tells how unusual these hours are.
+    long: Option<Box<Moments>>,
 }
 
 impl Novelty {
     pub fn new(plan: &Plan) -> Self {
         let memory = || Memory { values: Values::default(), scale: Scale::new(plan) };
         let means = plan.views.iter().filter(|v| v.tau_ms.is_some()).map(|_| Moments::default());
-        Self { memories: plan.views.iter().map(|_| memory()).collect(), means: means.collect() }
+        Self {
+            memories: plan.views.iter().map(|_| memory()).collect(),
+            means: means.collect(),
+            long: plan.unrest_tau_ms.map(|_| Box::default()),
+        }
+    }
+
+    /// How many times a distance counts at present.
+    fn unrest(&self, plan: &Plan) -> f64 {
+        let (Some(long), Some(memory)) = (&self.long, self.memories.first()) else {
+            return 1.0;
+        };
+        let away = (long.mean() - memory.scale.center()).abs() / memory.base(plan);
+        if away.is_finite() { 1.0 + away.min(MOST_UNREST) } else { 1.0 }
     }
 
     /// Values of an event are remembered (so that the same is not novel the next time), and leave the spread alone.
     pub fn learn(&mut self, plan: &Plan, bucket: &Bucket) {
+        if let (Some(long), Some(tau)) = (&mut self.long, plan.unrest_tau_ms) {
+            long.decay(bucket.t, tau);
+            long.learn(bucket.n, bucket.mean, 0.0);
+        }
         let mut means = self.means.iter_mut();
         for (view, memory) in plan.views.iter().zip(&mut self.memories) {
             let mean = view.tau_ms.and_then(|tau| {
@@ -213,7 +250,8 @@ impl Novelty {
             signed += distance;
             first.get_or_insert((nearest, scale));
         }
-        first.map(|(nearest, scale)| Strangeness { nearest, scale, distance: size.copysign(signed) })
+        let (nearest, scale) = first?;
+        Some(Strangeness { nearest, scale, distance: (size * self.unrest(plan)).copysign(signed) })
     }
 
     /// Lets time pass (or go back) without ageing anything.
@@ -224,7 +262,7 @@ impl Novelty {
                 Scale::Deviation(middle) => middle.last = middle.last.map(|t| t.saturating_add(by_ms)),
             }
         }
-        for mean in &mut self.means {
+        for mean in self.means.iter_mut().chain(self.long.as_deref_mut()) {
             mean.shift_time(by_ms);
         }
     }
@@ -234,7 +272,7 @@ impl Novelty {
         for memory in &mut self.memories {
             memory.learn(plan, t, level, plan.remembered);
         }
-        for mean in &mut self.means {
+        for mean in self.means.iter_mut().chain(self.long.as_deref_mut()) {
             mean.rebase(level);
         }
     }
@@ -242,11 +280,17 @@ impl Novelty {
     pub fn heap_bytes(&self) -> usize {
         size_of_val(&*self.memories)
             + size_of_val(&*self.means)
+            + self.long.as_ref().map_or(0, |long| size_of_val(&**long))
             + self.memories.iter().map(|m| m.values.heap_bytes()).sum::<usize>()
     }
 
+    /// What the bytes hold: the number of memories, and the highest bit for a long mean.
+    fn kind(&self) -> u8 {
+        u8::try_from(self.memories.len()).unwrap_or(0x7f) | if self.long.is_some() { 0x80 } else { 0 }
+    }
+
     pub fn encode(&self, out: &mut Writer) {
-        out.u8(u8::try_from(self.memories.len()).unwrap_or(u8::MAX));
+        out.u8(self.kind());
         for memory in &self.memories {
             memory.values.encode(out);
             match &memory.scale {
@@ -260,7 +304,7 @@ impl Novelty {
                 }
             }
         }
-        for mean in &self.means {
+        for mean in self.means.iter().chain(self.long.as_deref()) {
             mean.encode(out);
         }
     }
@@ -268,7 +312,7 @@ impl Novelty {
     /// For the same plan.
     pub fn decode(plan: &Plan, from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut novelty = Self::new(plan);
-        if usize::from(from.u8()?) != novelty.memories.len() {
+        if from.u8()? != novelty.kind() {
             return Err(DecodeError::OtherModel);
         }
         for memory in &mut novelty.memories {
@@ -279,7 +323,7 @@ impl Novelty {
                 _ => return Err(DecodeError::OtherModel),
             }
         }
-        for mean in &mut novelty.means {
+        for mean in novelty.means.iter_mut().chain(novelty.long.as_deref_mut()) {
             *mean = Moments::decode(from)?;
         }
         Ok(novelty)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sideband::model::{stale_nan, yaml};
-use sideband::sigma::{BandsChange, Config, Detector, Evaluation, Phase, SeriesState};
+use sideband::sigma::{AfterPage, BandsChange, Config, Detector, Evaluation, Phase, SeriesState};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -131,6 +131,10 @@ fn refuses_what_cannot_work_and_names_the_key() {
         ("baseline: {weber: 0.1}\nbands: [{sigma: 3}]", "baseline.weber"),
         ("baseline: {model: novelty, remember: -1}\nbands: [{sigma: 3}]", "baseline.remember"),
         ("baseline: {spread: deviation}\nbands: [{sigma: 3}]", "baseline.spread"),
+        ("baseline: {floor: mean}\nbands: [{sigma: 3}]", "baseline.floor"),
+        ("baseline: {unrest: 1h}\nbands: [{sigma: 3}]", "baseline.unrest"),
+        ("baseline: {model: novelty, unrest: 6h}\nbands: [{sigma: 3}]", "baseline.unrest"),
+        ("after_page: {maturing: 1.1}\nbands: [{sigma: 3}]", "after_page.maturing"),
         ("after_page: {widen: 0.5}\nbands: [{sigma: 3}]", "after_page.widen"),
         ("after_page: {half_life: 0s}\nbands: [{sigma: 3}]", "after_page.half_life"),
         ("after_page: {worse: 0}\nbands: [{sigma: 3}]", "after_page.worse"),
@@ -649,12 +653,13 @@ fn history_warms_up_and_incidents_stay_out_of_it() {
     assert!((center(80.0, false) - 10.0).abs() < 0.15 && (center(80.0, true) - 10.0).abs() < 0.15);
 }
 
-const RULES: [&str; 11] = [
+const RULES: [&str; 12] = [
     "bands: [{sigma: 3}]",
     "baseline: {model: robust}\nbands: [{sigma: 3}]",
     "baseline: {model: novelty}\nbands: [{sigma: 3}]",
     "judge: sample + 0.3 mean 10m\nbaseline: {model: novelty, weber: 0.1}\nbands: [{sigma: 1}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
     "judge: sample + 0.3 mean 10m + mean 1h\nbaseline: {model: novelty, spread: deviation}\nbands: [{sigma: 3}]",
+    "judge: sample + mean 10m\nbaseline: {model: novelty, lag: 0s, unrest: 1h, floor: mean}\nafter_page: {widen: 2, maturing: 0.3}\nbands: [{sigma: 1}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
     "judge: sample + mean 10m\nbaseline: {model: novelty, lag: 0s, freeze_max: 0s}\nafter_page: {quiet: 1h, widen: 2}\nbands: [{sigma: 3}]",
     "baseline: {model: seasonal, window: 14d}\nbands: [{sigma: 3}]",
     "judge: mean 10m\nbaseline: {counter: true}\nbands: [{sigma: 1, gate: novelty}, {sigma: 2}, {sigma: 3}, {sigma: 4}, {sigma: 5}, {sigma: 6}]",
@@ -724,6 +729,63 @@ proptest! {
             prop_assert!(detector.encode(&state).len() <= 2048);
         }
     }
+}
+
+#[test]
+fn what_was_widened_relaxes_more_slowly_for_a_series_that_is_old_and_seldom_seen() {
+    let times = |maturing: f64, weeks: i64, step: i64| {
+        let plan = AfterPage { maturing, ..AfterPage::default() }.plan(false);
+        let age = weeks * 7 * DAY;
+        plan.matured(age, u64::try_from(age / step).unwrap()).half_life_ms / plan.half_life_ms
+    };
+    for (maturing, weeks, step, want) in [
+        (0.0, 9, 60 * MINUTE, 1.0),
+        (0.5, 1, 5 * MINUTE, 1.0),
+        (0.5, 4, 5 * MINUTE, 2.0),
+        (0.5, 1, 20 * MINUTE, 2.0),
+        (1.0, 4, 20 * MINUTE, 16.0),
+        // Never shorter than written.
+        (0.5, 1, MINUTE, 1.0),
+        (0.5, 0, MINUTE, 1.0),
+    ] {
+        let got = times(maturing, weeks, step);
+        assert!((got - want).abs() < 1e-9, "{maturing} {weeks} {step}: {got}");
+    }
+}
+
+#[test]
+fn on_an_unusual_day_strange_values_count_more() {
+    let z = |unrest: &str, hour: f64, x: f64| {
+        let mut feed = Feed::new(&format!(
+            "baseline: {{model: novelty, lag: 0s, window: 30d, spread: deviation, unrest: {unrest}}}\ndirection: both\nbands: [{{sigma: 99}}]"
+        ));
+        feed.step = MINUTE;
+        let mut noise = Noise(33);
+        feed.run(3 * DAY, |_| 100.0 + noise.normal());
+        feed.run(HOUR, |_| hour + noise.normal());
+        feed.put(x).judgement.zscore
+    };
+    let ratio = |hour: f64, x: f64| z("1h", hour, x) / z("0s", hour, x);
+    assert!((0.99..1.15).contains(&ratio(100.0, 90.0)), "a usual hour");
+    // The mean of the hour is (1 - e^-2) · 3 = 2.6σ away.
+    assert!((3.0..4.0).contains(&ratio(103.0, 90.0)), "{}", ratio(103.0, 90.0));
+    assert_eq!(ratio(200.0, 90.0), 5.0, "at most five times");
+}
+
+#[test]
+fn the_floor_joins_sigma_as_the_rule_asks() {
+    let scale = |floor: &str, noisy: f64| {
+        let mut feed = Feed::new(&format!(
+            "baseline: {{model: novelty, lag: 0s, window: 30d, stddev_floor_ratio: 0.16, floor: {floor}}}\nbands: [{{sigma: 99}}]"
+        ));
+        feed.step = MINUTE;
+        feed.run(DAY, |t| 100.0 - if t % (2 * MINUTE) == 0 { 0.0 } else { 2.0 * noisy });
+        feed.put(100.0).judgement.stddev
+    };
+    let near = |x: f64, want: f64| (0.99 * want..1.01 * want).contains(&x);
+    assert!(near(scale("larger", 4.0), 16.0) && near(scale("larger", 25.0), 25.0));
+    assert!(near(scale("mean", 4.0), 8.0) && near(scale("mean", 25.0), 20.0));
+    assert!(near(scale("mean", 0.0), (1.6f64 * 16.0).sqrt()), "a flat series has a scale as well");
 }
 
 #[test]
