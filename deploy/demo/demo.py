@@ -185,11 +185,12 @@ class Demo:
         slowed = time.time()
         self.say(f"slowing checkout down by {12 * sigma + 20:.0f} ms")
         first = self.wait("a page to the primary", lambda: self.primary(slowed), 60)
-        self.check_explained(first)
+        explanation = self.check_explained(first)
         primary = first["to"]
         backup = "engineer-b" if primary == "engineer-a" else "engineer-a"
         self.say(f"page to {primary} (primary), {first['at'] - slowed:.1f} s after the slowdown: "
                  + first["message"]["commonAnnotations"]["summary"], first["at"])
+        self.say("it says why: " + explanation)
         self.say("nobody acknowledges")
         second = self.wait("a page to the backup", lambda: self.message(backup, "firing", slowed), 40)
         waited = second["at"] - first["at"]
@@ -227,8 +228,10 @@ class Demo:
 
     def check_explained(self, entry):
         annotations = entry["message"]["commonAnnotations"]
-        if not annotations.get("summary") or not annotations.get("runbook_url"):
-            raise Failed(f"a message without summary or runbook: {annotations}")
+        for name in ("summary", "runbook_url", "explanation"):
+            if not annotations.get(name):
+                raise Failed(f"a message without {name}: {annotations}")
+        return annotations["explanation"]
 
 
 def main():

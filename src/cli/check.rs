@@ -15,7 +15,7 @@ pub fn config(files: &[PathBuf], syntax_only: bool) -> ExitCode {
     for file in files {
         match config::load(file) {
             Ok(loaded) => {
-                for warning in &loaded.warnings {
+                for warning in loaded.warnings.iter().chain(&loaded.hints(!syntax_only)) {
                     println!("{}: WARNING: {warning}", file.display());
                 }
                 let faults = if syntax_only { Vec::new() } else { loaded.faults() };

@@ -33,7 +33,17 @@ fn open(path: &Path) -> Result<Ledger, String> {
     if !path.is_file() {
         return Err(format!("{}: no ledger is there", path.display()));
     }
-    Ledger::open(path).map_err(|e| format!("{}: {e}", path.display()))
+    Ledger::open(path).map_err(|e| refusal(path, &e))
+}
+
+/// Names the file once, and what can be done.
+fn refusal(path: &Path, error: &LedgerError) -> String {
+    match error {
+        LedgerError::Locked(_) => {
+            format!("{}: a sideband that runs has it open: stop that first", path.display())
+        }
+        other => format!("{}: {other}", path.display()),
+    }
 }
 
 /// A line a record: table, key, and the value as JSON where it is JSON, otherwise in base64.
@@ -74,7 +84,7 @@ fn restore(from: &Path, to: &Path, force: bool) -> Result<(), String> {
         }
         // A damaged one may go; one that a process uses may not.
         if let Err(e @ LedgerError::Locked(_)) = Ledger::open(to) {
-            return Err(e.to_string());
+            return Err(refusal(to, &e));
         }
     }
     verify(from)?;

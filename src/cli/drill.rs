@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::server::{Server, ServerFlags};
+use crate::model::Order as _;
 
 /// How often the incident is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -169,14 +170,26 @@ impl Told {
         if let Some(at) = millis(&incident["resolvedAt"]) {
             events.push((at, "resolved".to_owned()));
         }
-        events.sort_by_key(|(at, _)| *at);
+        events.order_by_key(|(at, _)| *at);
         events
     }
 
     /// Was it good? And if not, what was wrong.
     fn verdict(&self, incident: &serde_json::Value) -> bool {
         if incident["delivered"] == true {
-            println!("good: every step was delivered");
+            match (millis(&incident["acknowledgedAt"]), incident["acknowledgedBy"].as_str()) {
+                (Some(at), by) => {
+                    let pages = incident["pages"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    let step = pages.iter().filter_map(|p| p["step"].as_u64()).max().unwrap_or(0);
+                    let after = (at - self.begin).max(0) as f64 / 1000.0;
+                    println!(
+                        "good: {} acknowledged it at step {step} of {}, after {after:.3} s",
+                        by.unwrap_or("somebody"),
+                        self.timeouts.len()
+                    );
+                }
+                (None, _) => println!("good: every step was delivered"),
+            }
             return true;
         }
         println!("NOT GOOD: not every step was delivered");

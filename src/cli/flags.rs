@@ -66,6 +66,8 @@ pub enum Command {
         #[command(subcommand)]
         what: ExportCommand,
     },
+    /// Put history into the storage (while no sideband runs on it): rules, bands and charts know it from the start
+    Import(super::import::ImportFlags),
     /// Look into the embedded database (while no sideband runs on it)
     Db {
         #[command(subcommand)]
@@ -77,6 +79,7 @@ pub enum Command {
 pub enum CheckCommand {
     /// Configuration files, and the rule and paging files they name; exit code 1 if one is refused
     Config {
+        /// Configuration files, as --config.file takes them
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Do not look whether the files that the configuration names exist
@@ -85,6 +88,7 @@ pub enum CheckCommand {
     },
     /// Rule files; exit code 1 if one is refused, 3 if there are lint findings
     Rules {
+        /// Rule files
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Ask for a summary and a runbook link on everything that pages, and for rules without duplicates
@@ -245,6 +249,9 @@ pub struct RunFlags {
     /// Allow reload and quit over HTTP
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
+    /// How many connections are open at one time; when there are more, the one that is idle longest is closed
+    #[arg(long = "web.max-connections", value_name = "N", default_value_t = 512)]
+    pub max_connections: usize,
     /// Directory for samples, baselines and the paging ledger
     #[arg(
         long = "storage.path",
@@ -279,10 +286,10 @@ pub struct RunFlags {
     /// How many queries run at one time; further ones wait
     #[arg(long = "query.max-concurrency", value_name = "N", default_value_t = 20)]
     pub query_concurrency: usize,
-    /// Lowest level that is logged
+    /// Lowest level that is logged: debug, info, warn or error
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
-    /// Format of the log
+    /// Format of the log: logfmt or json
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub log_format: LogFormat,
 }

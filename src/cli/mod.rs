@@ -6,6 +6,7 @@ mod db;
 mod drill;
 mod export;
 mod flags;
+mod import;
 mod oncall;
 mod postmortem;
 mod progress;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
         Some(Command::Report(flags)) => report::run(&flags),
         Some(Command::Postmortem(flags)) => postmortem::run(&flags),
         Some(Command::Export { what: ExportCommand::Rules { files } }) => export::rules(&files),
+        Some(Command::Import(flags)) => import::run(&flags),
         Some(Command::Db { what }) => db::run(what),
         Some(Command::Backtest(flags)) => backtest::run(&flags),
     }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::server::{Server, ServerFlags};
 use crate::daemon::LEDGER_FILE;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::{Clock as _, Duration, SystemClock, Timestamp};
 use crate::paging::report::{self, Night, ReportOptions};
 
@@ -100,8 +100,12 @@ pub(super) fn open_ledger(storage_path: &std::path::Path) -> Result<Ledger, Stri
     if !path.is_file() {
         return Err(format!("{}: no ledger is there", path.display()));
     }
-    Ledger::open(&path)
-        .map_err(|e| format!("{}: {e}; ask the sideband that runs, with --server", path.display()))
+    Ledger::open(&path).map_err(|e| match e {
+        LedgerError::Locked(_) => {
+            format!("{}: a sideband that runs has it open: ask that one, with --server", path.display())
+        }
+        other => format!("{}: {other}", path.display()),
+    })
 }
 
 /// To a file, or to the terminal.

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::model::Order as _;
 use crate::model::yaml::FileError;
 
 /// No configuration file is larger; what is larger is refused (bytes).
@@ -109,7 +110,7 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
         .map(|name| PathBuf::from(format!("{directory}{name}")))
         .filter(|path| path.is_file())
         .collect();
-    files.sort();
+    files.order();
     Ok(files)
 }
 

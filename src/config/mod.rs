@@ -17,7 +17,7 @@ pub use templates::message_templates;
 
 use crate::host::HostConfig;
 use crate::model::yaml::{self, FileError, Spanned};
-use crate::model::{Duration, Labels, is_legacy_label_name};
+use crate::model::{Duration, Labels, Secret, is_legacy_label_name};
 use crate::paging::config::PagingConfig;
 use crate::remote::{AlertingConfig, WarmStartConfig};
 use crate::rules::GateMode;
@@ -77,6 +77,14 @@ impl Loaded {
         self.missing.iter().cloned().chain(gone).chain(targets).collect()
     }
 
+    /// What a check should say beside the warnings, and what a running process, which knows its flags, says in its
+    /// own words. `exist`: also look for the files of receivers.
+    pub fn hints(&self, exist: bool) -> Vec<String> {
+        let Some(paging) = &self.config.paging else { return Vec::new() };
+        let files = exist.then(|| paging.without_files()).flatten();
+        paging.hints.iter().map(ToString::to_string).chain(files).collect()
+    }
+
     /// One line for a person.
     pub fn summary(&self) -> String {
         let c = &self.config;
@@ -134,9 +142,8 @@ fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError
     if !loader.errors.is_empty() {
         return Err(loader.errors);
     }
-    let shown = redact(text);
     Ok(Loaded {
-        shown: config.paging.as_ref().map_or(shown.clone(), |p| p.without_secrets(&shown)),
+        shown: redact(text, config.paging.iter().flat_map(PagingConfig::secrets).map(Secret::expose)),
         config,
         warnings: loader.warnings,
         missing: loader.missing,
@@ -465,7 +472,7 @@ impl Loader<'_> {
         named: Option<Spanned<String>>,
         main: &str,
     ) -> Option<PagingConfig> {
-        let mut shown = redact(main);
+        let mut shown = main.to_owned();
         let checked = match (section, named) {
             (Some(section), Some(_)) => {
                 self.at(&section, "at most one of paging & paging_file must be configured");
@@ -476,15 +483,16 @@ impl Loader<'_> {
                 let path = self.base.join(&named.value);
                 let text = self.inputs.read(&path).map_err(|e| vec![self.named_at(&named, e)]);
                 text.and_then(|text| {
-                    shown = redact(&text);
-                    PagingConfig::parse(&path, &text)
+                    let parsed = PagingConfig::parse(&path, &text);
+                    shown = text;
+                    parsed
                 })
             }
             (None, None) => return None,
         };
         match checked {
             Ok(mut config) => {
-                config.shown = config.without_secrets(&shown);
+                config.shown = redact(&shown, config.secrets().map(Secret::expose));
                 self.warnings.extend(config.warnings.iter().map(ToString::to_string));
                 self.warnings.extend(config.unsendable.iter().map(ToString::to_string));
                 if let Err(errors) = message_templates(&config, self.inputs) {

@@ -48,8 +48,15 @@ const SECRET_KEYS: &[&str] = &[
 
 /// The text with the values of secret keys and the passwords in URLs replaced by `<secret>`. Works on
 /// lines, so that the places of everything else stay; whatever goes on over more lines under a secret key goes as a
-/// whole. Then whatever a secret key holds, as the YAML reads it, goes wherever it stands.
-pub fn redact(text: &str) -> String {
+/// whole. Whatever a secret key holds, as the YAML reads it, goes wherever it stands, and so do the secrets `more`, which
+/// their readers know better than the names of keys tell.
+pub fn redact<'a>(text: &str, more: impl Iterator<Item = &'a str>) -> String {
+    let mut values: Vec<String> = more.map(str::to_owned).collect();
+    for document in yaml::parse_all::<Value>(Path::new(""), text).unwrap_or_default() {
+        secret_values(&document, false, &mut values);
+    }
+    // All at once and before the rest: of two secrets where one begins like the other, a part would be left over.
+    let text = &visit::without(text, values.iter().map(String::as_str));
     let mut out = String::with_capacity(text.len());
     // The indentation of a secret key whose value goes on over deeper lines (or a list beside it).
     let mut hidden_below: Option<usize> = None;
@@ -67,11 +74,7 @@ pub fn redact(text: &str) -> String {
         hidden_below = open;
         out.push_str(&shown);
     }
-    let mut values = Vec::new();
-    for document in yaml::parse_all::<Value>(Path::new(""), text).unwrap_or_default() {
-        secret_values(&document, false, &mut values);
-    }
-    visit::without(&out, values.iter().map(String::as_str))
+    out
 }
 
 /// What a line ends with whose secret key has a list, or nothing, as its value.
@@ -184,7 +187,17 @@ mod tests {
             ("token: abcdef\n# it was abcdef\n", "token: <secret>\n# it was <secret>\n"),
             ("a: &x s3cret-value\npassword: *x\n", "a: &x <secret>\npassword: <secret>\n"),
         ] {
-            assert_eq!(redact(text), expect);
+            assert_eq!(redact(text, std::iter::empty()), expect);
         }
+    }
+
+    #[test]
+    fn a_secret_that_begins_like_another_goes_as_a_whole() {
+        let hook = "http://u:pass@hooks.test/S3CRET?token=1";
+        let text = format!(
+            "api_url: http://hooks.test/\na: {{api_url: 'http://u:pass@hooks.test/', url: '{hook}'}}\n"
+        );
+        let shown = redact(&text, std::iter::once(hook));
+        assert_eq!(shown, "api_url: <secret>\na: {api_url: <secret>, url: '<secret>'}\n");
     }
 }

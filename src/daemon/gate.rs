@@ -132,7 +132,7 @@ mod tests {
     use crate::model::{Alert, Labels, ManualClock};
     use crate::promql::Engine;
     use crate::rules::file::{Options, parse};
-    use crate::rules::{AlertSink, GateMode, Loaded, RuleFilter, RuleMetrics};
+    use crate::rules::{AlertSink, GateMode, Loaded, RuleMetrics};
     use crate::storage::SourceId;
 
     struct Nowhere;
@@ -207,8 +207,8 @@ mod tests {
                 let changed = manager.apply(loaded, || SourceId(7)).await;
                 assert_eq!(!changed.is_empty(), want.is_some(), "{i}: {changed:?}");
                 let view = || {
-                    let groups = manager.groups(&RuleFilter::default());
-                    groups[0].rules[1].gate.clone()
+                    let groups = manager.groups();
+                    groups[0].rules[1].sigma.as_ref().unwrap().gate.clone()
                 };
                 if want.is_some() {
                     let before = view().unwrap();

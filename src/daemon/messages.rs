@@ -46,6 +46,7 @@ impl Render for MessageTemplates {
             receiver: notification.receiver.clone(),
             status: notification.status().to_owned(),
             alerts: notification.alerts.iter().map(alert).collect(),
+            notification_reason: notification.why.clone(),
             group_labels: labels(&notification.group_labels),
             common_labels: Labels::from_pairs(notification.common_labels()),
             common_annotations: Labels::from_pairs(notification.common_annotations()),

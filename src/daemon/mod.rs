@@ -1,10 +1,10 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
-mod feedback;
 mod gate;
 mod history;
 mod host;
+mod lifecycle;
 mod messages;
 mod metrics;
 mod paging;
@@ -12,7 +12,6 @@ mod reload;
 mod rooms;
 mod signals;
 mod systemd;
-mod views;
 mod watch;
 
 use std::path::PathBuf;
@@ -40,6 +39,8 @@ pub struct Options {
     pub web_config_file: Option<PathBuf>,
     pub external_url: Option<String>,
     pub enable_lifecycle: bool,
+    /// Open connections at one time.
+    pub max_connections: usize,
     pub storage_path: PathBuf,
     /// Before the configuration's.
     pub retention_time: Option<Duration>,

@@ -1,5 +1,6 @@
 //! Paging, which a configuration may have or not.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
@@ -20,15 +21,23 @@ struct Inner {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     external_url: String,
+    own_key_file: PathBuf,
     metrics: PagingMetrics,
     templates: Arc<MessageTemplates>,
 }
 
 impl PagerSlot {
-    /// No pager yet.
-    pub fn new(ledger: Ledger, clock: Arc<dyn Clock>, external_url: String, metrics: PagingMetrics) -> Self {
+    /// No pager yet. `own_key_file` is where the key of acknowledgement links is kept, unless one is configured.
+    pub fn new(
+        ledger: Ledger,
+        clock: Arc<dyn Clock>,
+        external_url: String,
+        own_key_file: PathBuf,
+        metrics: PagingMetrics,
+    ) -> Self {
         let templates = Arc::new(MessageTemplates::new(clock.clone()));
-        let inner = Inner { pager: RwLock::default(), ledger, clock, external_url, metrics, templates };
+        let inner =
+            Inner { pager: RwLock::default(), ledger, clock, external_url, own_key_file, metrics, templates };
         Self { inner: Arc::new(inner) }
     }
 
@@ -60,6 +69,7 @@ impl PagerSlot {
                 let options = PagerOptions {
                     clock: self.inner.clock.clone(),
                     external_url: self.inner.external_url.clone(),
+                    own_key_file: Some(self.inner.own_key_file.clone()),
                     render: self.inner.templates.clone(),
                     metrics: self.inner.metrics.clone(),
                     transport: None,

@@ -29,16 +29,18 @@ use super::alerts::AlertOutput;
 use super::gate::{self, Gate};
 use super::history::CentralHistory;
 use super::host::HostTask;
+use super::lifecycle::{LifecycleAdapter, Status};
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;
 use super::reload::Requests;
-use super::views::{IncidentsAdapter, LifecycleAdapter, RulesAdapter, Status, TargetsAdapter};
 use super::{Options, StartError};
 
 /// The host's number as a source; targets and rule groups have the numbers after it.
 const HOST_SOURCE: SourceId = SourceId(0);
 /// The ledger's file in the storage path.
 pub const LEDGER_FILE: &str = "ledger.redb";
+/// The key that signs acknowledgement links when none is configured.
+const LINK_KEY_FILE: &str = "acknowledge.key";
 /// The file of the baselines in the storage path.
 const BASELINES_FILE: &str = "baselines";
 /// The directory of the samples in the storage path.
@@ -141,11 +143,21 @@ impl Rooms {
         ));
         let external_url = external_url(options, &addresses);
         let paging_metrics = PagingMetrics::register(&mut registry);
-        let pager = PagerSlot::new(ledger, clock.clone(), external_url.clone(), paging_metrics);
+        let pager = PagerSlot::new(
+            ledger,
+            clock.clone(),
+            external_url.clone(),
+            options.storage_path.join(LINK_KEY_FILE),
+            paging_metrics,
+        );
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let web_metrics = web::WebMetrics::register(&mut registry);
         let status = Arc::new(Status::new(clock.now(), retention_text(options, &config)));
 
+        let pager_now: web::PagerSource = Arc::new({
+            let pager = pager.clone();
+            move || pager.get()
+        });
         let web = Arc::new(Web::new(
             web::Parts {
                 storage: storage.clone(),
@@ -154,13 +166,14 @@ impl Rooms {
                 registry: Arc::new(registry),
                 metrics: web_metrics,
                 security: security.clone(),
-                rules: Arc::new(RulesAdapter(rules.clone())),
-                targets: Arc::new(TargetsAdapter(scrape.clone())),
-                incidents: Arc::new(IncidentsAdapter::new(pager.clone(), rules.clone(), clock.clone())),
-                pager: Arc::new({
-                    let pager = pager.clone();
-                    move || pager.get()
-                }),
+                rules: Arc::new(rules.clone()),
+                targets: scrape.clone(),
+                incidents: Arc::new(web::PagerIncidents::new(
+                    pager_now.clone(),
+                    rules.clone(),
+                    clock.clone(),
+                )),
+                pager: pager_now,
                 lifecycle: Arc::new(LifecycleAdapter {
                     requests,
                     status: status.clone(),
@@ -189,7 +202,7 @@ impl Rooms {
             listeners,
             web.clone(),
             security,
-            ServerLimits::default(),
+            ServerLimits { max_connections: options.max_connections.max(1), ..ServerLimits::default() },
             wait_for(stopped),
         ));
         let mut rooms = Self {
@@ -274,6 +287,7 @@ impl Rooms {
         };
         let interval = config.host.scrape_interval.unwrap_or(config.scrape_interval);
         let host = (config.host, interval);
+        let notes = config.paging.as_ref().map(|p| (p.without_files(), !p.hints.is_empty()));
         self.scrape.apply(config.scrape_jobs.clone()).map_err(|e| e.to_string())?;
         if let Err(e) = self.pager.apply(config.paging.take()).await {
             // The jobs of the running configuration were good once.
@@ -281,6 +295,17 @@ impl Rooms {
                 tracing::error!(error = %again, "the former scrape jobs cannot be restored");
             }
             return Err(format!("paging: {e}"));
+        }
+        if let Some((without_files, unaddressed)) = notes {
+            if let Some(sentence) = without_files {
+                tracing::warn!("{sentence}");
+            }
+            if unaddressed && self.options.external_url.is_none() {
+                let url = external_url(&self.options, &self.addresses);
+                tracing::info!(
+                    "links in pages begin with {url}: if phones cannot open that, set acknowledge.external_url"
+                );
+            }
         }
         self.jobs = config.scrape_jobs;
         if self.host_config.as_ref() != Some(&host) {
@@ -392,15 +417,16 @@ fn retention_text(options: &Options, config: &Config) -> String {
 /// # Errors
 /// Another process has it: two would page for the same incidents.
 fn open_ledger(path: &Path) -> Result<Ledger, LedgerError> {
-    match Ledger::open(path) {
-        Err(error) if !matches!(error, LedgerError::Locked(_)) => {
+    match Ledger::open_or_heal(path) {
+        (_, Some(error @ LedgerError::Locked(_))) => Err(error),
+        (ledger, Some(error)) => {
             tracing::error!(
                 file = %path.display(), %error,
                 "THE LEDGER CANNOT BE OPENED: pages are kept in memory only, and a restart forgets them"
             );
-            Ok(Ledger::broken(path))
+            Ok(ledger)
         }
-        opened => opened,
+        (ledger, None) => Ok(ledger),
     }
 }
 

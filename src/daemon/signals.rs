@@ -3,7 +3,10 @@
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -23,11 +26,13 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over SIGHUP, SIGTERM and SIGINT.
+    /// Takes over SIGHUP, SIGTERM and SIGINT; SIGXFSZ does nothing.
     ///
     /// # Errors
     /// The system refuses a socket or a handler.
     pub fn new() -> io::Result<Self> {
+        // A file that must not grow any more is an error of the write, not the end of the process.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { reload: pipe(&[SIGHUP])?, terminate: pipe(&[SIGTERM, SIGINT])? })
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::set;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -45,11 +46,10 @@ impl Watch {
     /// From now on watches the directories of these files, as they are named (no symlink is followed), and
     /// no others.
     pub fn set_files<'a>(&mut self, files: impl Iterator<Item = &'a Path>) {
-        let wanted: BTreeSet<PathBuf> = files
+        let wanted: BTreeSet<PathBuf> = set(files
             .filter_map(|f| f.parent())
             .map(|d| if d.as_os_str().is_empty() { PathBuf::from(".") } else { d.to_owned() })
-            .filter(|d| d.is_dir())
-            .collect();
+            .filter(|d| d.is_dir()));
         let Some(watcher) = &mut self.watcher else { return };
         for gone in self.directories.difference(&wanted) {
             let _ = watcher.unwatch(gone);

@@ -1,36 +1,12 @@
-//! Escapes of the formats, and bytes as Go's `%q` shows them in errors.
+//! Escapes of the formats.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-/// In double quotes, what cannot be printed as an escape, broken UTF-8 byte by byte.
+use crate::model::GoQuoted;
+
+/// Bytes as Go's `%q` shows them in errors.
 pub(super) fn go_quoted(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() + 2);
-    out.push('"');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\t' => out.push_str("\\t"),
-                '\r' => out.push_str("\\r"),
-                '\x07' => out.push_str("\\a"),
-                '\x08' => out.push_str("\\b"),
-                '\x0b' => out.push_str("\\v"),
-                '\x0c' => out.push_str("\\f"),
-                c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                    let _ = write!(out, "\\x{:02x}", c as u32);
-                }
-                c => out.push(c),
-            }
-        }
-        for b in chunk.invalid() {
-            let _ = write!(out, "\\x{b:02x}");
-        }
-    }
-    out.push('"');
-    out
+    GoQuoted::new(bytes).to_string()
 }
 
 /// Replaces `\\`, `\n` and, where `quotes` says so, `\"`; any other backslash stands for itself.

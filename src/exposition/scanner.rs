@@ -6,7 +6,7 @@ use super::lexer::{Lexer, Token};
 use super::number::{canonical_bound, parse_value};
 use super::quote::{go_quoted, unescape};
 use super::start_time::StartTimes;
-use crate::model::{Labels, METRIC_NAME, MetricType, Timestamp};
+use crate::model::{Labels, METRIC_NAME, MetricType, Order as _, Timestamp};
 
 /// The two formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -514,7 +514,7 @@ impl<'a> Scanner<'a> {
 
 /// Sorts pairs into a label set.
 fn label_set(mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)>) -> Result<Labels, LabelError> {
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    pairs.order_by(|a, b| a.0.cmp(&b.0));
     if let Some(twice) = pairs.windows(2).find(|w| w[0].0 == w[1].0) {
         return Err(LabelError::Duplicate(twice[0].0.to_string()));
     }

@@ -8,6 +8,7 @@ use super::collection::{Collect, Round};
 use super::config::HostConfig;
 use super::emitter::{Metric, gauge};
 use super::read::{CollectError, read_trimmed};
+use crate::model::Order as _;
 
 const TIME: Metric = gauge("node_time_seconds", "System time in seconds since epoch (1970).");
 const ZONE: Metric = gauge("node_time_zone_offset_seconds", "System time zone offset in seconds.");
@@ -45,7 +46,7 @@ impl Time {
             let available = available.split_ascii_whitespace().map(str::to_owned).collect();
             found.push((device.to_owned(), available));
         }
-        found.sort();
+        found.order();
         found
     }
 }

@@ -4,6 +4,9 @@
 //! cache. A disk that fails is a typed error, never a panic: callers go on from memory and try again.
 
 mod error;
+mod guarded;
+mod library;
+mod place;
 mod simulated;
 mod store;
 

@@ -76,6 +76,22 @@ impl SimulatedDisk {
         state.capacity = None;
     }
 
+    /// One with this on it.
+    pub fn holding(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        {
+            let mut state = disk.lock();
+            state.synced.clone_from(&bytes);
+            state.bytes = bytes;
+        }
+        disk
+    }
+
+    /// What a reader sees.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.lock().bytes.clone()
+    }
+
     /// How often it was synced.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs

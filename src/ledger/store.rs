@@ -1,18 +1,25 @@
 //! Opening, reading, writing, and opening again after a failure.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle as _,
-};
+use redb::Database;
 
+use super::guarded;
+use super::library::{self, Op};
+use super::place::Place;
 use super::{LedgerError, SimulatedDisk};
 
-/// Bytes of pages kept in memory. The records are few and small: this is for the hot ones.
-const CACHE_BYTES: usize = 256 * 1024;
+/// Rows that are shown in one go, in bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+/// The longest file that is copied into memory.
+const MAX_COPY: u64 = 256 << 20;
+/// How long an operation that needs the database for itself waits for others to end, in turns of 10 ms.
+const TURNS: u32 = 200;
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -24,36 +31,45 @@ pub struct Ledger {
 }
 
 struct Inner {
-    place: Place,
-    /// `None` while it is closed after a failure.
-    database: RwLock<Option<Database>>,
+    place: Arc<Place>,
+    slot: Mutex<Slot>,
+    changed: Condvar,
     /// An operation failed in a way after which the library refuses all others.
     broken: AtomicBool,
+    /// Counts databases that were lost in a panic.
+    losses: AtomicU64,
+    /// A damaged file is put aside and a new one begun, as soon as somebody writes or reads.
+    heals: bool,
 }
 
-enum Place {
-    File(PathBuf),
-    Simulated(SimulatedDisk),
+enum Slot {
+    Open(Arc<Database>),
+    /// Somebody opens it, or has it for himself.
+    Busy,
+    /// It failed and is to be opened again.
+    Closed,
+    /// The file made the library panic; a thread that sleeps for good holds it, and it cannot be opened again.
+    Lost(String),
 }
 
 impl Ledger {
-    /// Opens the file, or makes it. A file that a crash left behind is repaired.
+    /// Opens the file, or makes it. A file that a crash left behind is repaired; one that is damaged stays as it is.
     ///
     /// # Errors
     /// The directory is missing, the disk fails, the file is not a ledger, another process has it open.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        Self::at(Place::File(path.to_owned()))
+        let ledger = Self::at(Place::file(path), false);
+        ledger.database()?;
+        Ok(ledger)
     }
 
-    /// A ledger on a file that cannot be opened now: broken, and tried again at every use.
-    pub fn broken(path: &Path) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                place: Place::File(path.to_owned()),
-                database: RwLock::new(None),
-                broken: AtomicBool::new(true),
-            }),
-        }
+    /// As [`open`](Self::open), but what fails is tried again at every use, and a damaged file is put aside then and a new one
+    /// begun. The error beside it is the first one.
+    pub fn open_or_heal(path: &Path) -> (Self, Option<LedgerError>) {
+        let ledger = Self::at(Place::file(path), true);
+        let slot = std::mem::replace(&mut *ledger.slot(), Slot::Busy);
+        let error = ledger.reopen(slot, false).err();
+        (ledger, error)
     }
 
     /// A ledger that forgets everything with its last handle.
@@ -69,21 +85,25 @@ impl Ledger {
     /// # Errors
     /// What the disk was told to fail with.
     pub fn on(disk: &SimulatedDisk) -> Result<Self, LedgerError> {
-        Self::at(Place::Simulated(disk.clone()))
+        let ledger = Self::at(Place::simulated(disk), true);
+        ledger.database()?;
+        Ok(ledger)
     }
 
-    fn at(place: Place) -> Result<Self, LedgerError> {
-        let database = place.open()?;
-        Ok(Self {
+    fn at(place: Place, heals: bool) -> Self {
+        Self {
             inner: Arc::new(Inner {
-                place,
-                database: RwLock::new(Some(database)),
-                broken: AtomicBool::new(false),
+                place: Arc::new(place),
+                slot: Mutex::new(Slot::Closed),
+                changed: Condvar::new(),
+                broken: AtomicBool::new(true),
+                losses: AtomicU64::new(0),
+                heals,
             }),
-        })
+        }
     }
 
-    /// Runs `f` in one transaction. When this returns `Ok`, everything in it has been synced to the disk;
+    /// Runs what `f` asks for in one transaction. When this returns `Ok`, everything in it has been synced to the disk;
     /// otherwise nothing of it is there. Writers wait for each other. Blocks for as long as the disk
     /// takes: call it off the runtime's thread.
     ///
@@ -91,12 +111,11 @@ impl Ledger {
     ///
     /// # Errors
     /// The disk's, or what `f` returns.
-    pub fn write<T>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
-        self.heal()?;
-        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
-        let done = transact(database, f);
-        self.note(done)
+    pub fn write<T>(&self, f: impl FnOnce(&mut Tx) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let mut tx = Tx { ops: Vec::new() };
+        let value = f(&mut tx)?;
+        self.run(move |database| library::transact(database, &tx.ops))?;
+        Ok(value)
     }
 
     /// The value of a key; `None` also when there is no such table.
@@ -104,11 +123,8 @@ impl Ledger {
     /// # Errors
     /// The disk's.
     pub fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.heal()?;
-        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
-        let done = read_one(database, table, key);
-        self.note(done)
+        let (table, key) = (table.to_owned(), key.to_vec());
+        self.run(move |database| library::read_one(database, &table, &key))
     }
 
     /// The rows with `from <= key`, and `key < to` when that is given, in the order of their keys.
@@ -116,11 +132,8 @@ impl Ledger {
     /// # Errors
     /// The disk's.
     pub fn scan(&self, table: &str, from: &[u8], to: Option<&[u8]>) -> Result<Vec<Row>, LedgerError> {
-        self.heal()?;
-        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
-        let done = read_range(database, table, from, to);
-        self.note(done)
+        let (table, from, to) = (table.to_owned(), from.to_vec(), to.map(<[u8]>::to_vec));
+        self.run(move |database| library::read_range(database, &table, &from, to.as_deref()))
     }
 
     /// Shows every row of a table, in the order of the keys, one after the other: for tables that are too large to be
@@ -129,11 +142,31 @@ impl Ledger {
     /// # Errors
     /// The disk's.
     pub fn visit(&self, table: &str, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), LedgerError> {
-        self.heal()?;
-        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
-        let done = visit_rows(database, table, each);
+        let database = self.database()?;
+        let (show, rows) = sync_channel::<Vec<Row>>(2);
+        let table = table.to_owned();
+        let losses = self.losses();
+        let running = guarded::start(move || {
+            library::visit_rows(&database, &table, BATCH_BYTES, &mut |batch| show.send(batch).is_ok())
+        })?;
+        loop {
+            match rows.recv_timeout(Duration::from_millis(100)) {
+                Ok(batch) => batch.iter().for_each(|(key, value)| each(key, value)),
+                Err(RecvTimeoutError::Timeout) if !running.is_over() && self.losses() == losses => {}
+                Err(_) => break,
+            }
+        }
+        let done = running.wait(|| self.losses() != losses);
         self.note(done)
+    }
+
+    /// What the file has now, in memory: for one that can be read, but not be opened to be written.
+    ///
+    /// # Errors
+    /// It cannot be read either, or is longer than 256 MiB, or damaged.
+    pub fn copy_in_memory(&self) -> Result<Self, LedgerError> {
+        let bytes = self.inner.place.bytes(MAX_COPY)?;
+        Self::on(&SimulatedDisk::holding(bytes))
     }
 
     /// The names of the tables, sorted.
@@ -141,11 +174,7 @@ impl Ledger {
     /// # Errors
     /// The disk's.
     pub fn tables(&self) -> Result<Vec<String>, LedgerError> {
-        self.heal()?;
-        let guard = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_ref().ok_or(LedgerError::Closed)?;
-        let done = read_tables(database);
-        self.note(done)
+        self.run(library::read_tables)
     }
 
     /// Has the last operation failed on the disk?
@@ -155,10 +184,7 @@ impl Ledger {
 
     /// Size of the file in bytes, free pages included; 0 when that cannot be told.
     pub fn size(&self) -> u64 {
-        match &self.inner.place {
-            Place::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),
-            Place::Simulated(disk) => disk.size(),
-        }
+        self.inner.place.size()
     }
 
     /// Puts a file that opens but cannot be read or written aside, and begins a new one.
@@ -166,12 +192,11 @@ impl Ledger {
     /// # Errors
     /// The disk's; a simulated disk has no room beside it.
     pub fn begin_afresh(&self, why: &str) -> Result<(), LedgerError> {
-        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
-        *guard = None;
-        self.inner.broken.store(true, Ordering::Release);
-        *guard = Some(self.inner.place.begin_afresh(why)?);
-        self.inner.broken.store(false, Ordering::Release);
-        Ok(())
+        let mut slot = self.settled(self.slot(), |slot| matches!(slot, Slot::Busy));
+        let old = std::mem::replace(&mut *slot, Slot::Busy);
+        drop(slot);
+        close(old);
+        self.place_new(why).map(drop)
     }
 
     /// Gives free pages back to the disk. Everybody else waits meanwhile.
@@ -179,11 +204,7 @@ impl Ledger {
     /// # Errors
     /// The disk's.
     pub fn compact(&self) -> Result<(), LedgerError> {
-        self.heal()?;
-        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
-        let done = database.compact().map_err(|e| LedgerError::from(redb::Error::from(e)));
-        self.note(done).map(drop)
+        self.alone(library::compact)
     }
 
     /// Reads every page and compares its checksum: is the file sound? What can be is repaired.
@@ -191,32 +212,168 @@ impl Ledger {
     /// # Errors
     /// The disk's, or the file is damaged beyond repair.
     pub fn check_integrity(&self) -> Result<bool, LedgerError> {
-        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
-        let database = guard.as_mut().ok_or(LedgerError::Closed)?;
-        Ok(database.check_integrity()?)
+        self.alone(library::check_integrity)
     }
 
-    /// Opens the database again when an earlier operation broke it.
-    fn heal(&self) -> Result<(), LedgerError> {
-        if !self.is_broken() {
-            return Ok(());
-        }
-        let mut guard = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_broken() {
-            return Ok(());
-        }
-        // The old handle holds the file's lock.
-        *guard = None;
-        *guard = Some(match self.inner.place.open() {
-            // A file that can never be opened again would keep everything in memory for good.
-            Err(LedgerError::Damaged(why)) => self.inner.place.begin_afresh(&why)?,
-            opened => opened?,
+    fn run<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Database) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let database = self.database()?;
+        let losses = self.losses();
+        let running = guarded::start(move || f(&database))?;
+        self.note(running.wait(|| self.losses() != losses))
+    }
+
+    /// Runs what needs the database for itself.
+    fn alone<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Database) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.database()?;
+        let mut turns = 0;
+        let database = loop {
+            let mut slot = self.settled(self.slot(), |slot| matches!(slot, Slot::Busy));
+            let Slot::Open(database) = std::mem::replace(&mut *slot, Slot::Closed) else {
+                return Err(LedgerError::Closed);
+            };
+            match Arc::try_unwrap(database) {
+                Ok(database) => {
+                    *slot = Slot::Busy;
+                    break database;
+                }
+                Err(shared) => *slot = Slot::Open(shared),
+            }
+            drop(slot);
+            turns += 1;
+            if turns > TURNS {
+                return Err(LedgerError::Refused("others are using it".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let running = guarded::start(move || {
+            let mut database = database;
+            let done = f(&mut database);
+            (Arc::new(database), done)
         });
-        self.inner.broken.store(false, Ordering::Release);
-        Ok(())
+        match running.map_err(|e| e.to_string()).and_then(|r| r.wait(|| false)) {
+            Ok((database, done)) => {
+                self.put(Slot::Open(database));
+                self.note(Ok(done))
+            }
+            Err(why) => self.note(Err(why)),
+        }
     }
 
-    fn note<T>(&self, done: Result<T, LedgerError>) -> Result<T, LedgerError> {
+    /// The database, opened again when an earlier operation broke it.
+    fn database(&self) -> Result<Arc<Database>, LedgerError> {
+        let mut slot = self.settled(self.slot(), |slot| matches!(slot, Slot::Busy));
+        if let (Slot::Open(database), false) = (&*slot, self.is_broken()) {
+            return Ok(Arc::clone(database));
+        }
+        let old = std::mem::replace(&mut *slot, Slot::Busy);
+        drop(slot);
+        self.reopen(old, self.inner.heals)
+    }
+
+    /// The slot is ours (busy); when this returns it is not any more.
+    fn reopen(&self, old: Slot, heals: bool) -> Result<Arc<Database>, LedgerError> {
+        let why = match old {
+            Slot::Lost(why) => why,
+            other => {
+                // The old handle holds the file's lock.
+                close(other);
+                match self.open_place() {
+                    Ok(database) => return Ok(self.opened(database)),
+                    Err(Failed::Error(LedgerError::Damaged(why))) if heals => why,
+                    Err(Failed::Error(error)) => {
+                        self.put(Slot::Closed);
+                        return Err(error);
+                    }
+                    Err(Failed::Lost(why)) => why,
+                }
+            }
+        };
+        // A file that can never be opened again would keep everything in memory for good.
+        if heals {
+            return self.place_new(&why);
+        }
+        self.lose(&why);
+        Err(LedgerError::Damaged(why))
+    }
+
+    fn open_place(&self) -> Result<Database, Failed> {
+        let place = Arc::clone(&self.inner.place);
+        let running = guarded::start(move || place.open()).map_err(|e| Failed::Error(e.into()))?;
+        running.wait(|| false).map_err(Failed::Lost)?.map_err(Failed::Error)
+    }
+
+    /// Puts the file aside and begins a new one. The slot is ours (busy).
+    fn place_new(&self, why: &str) -> Result<Arc<Database>, LedgerError> {
+        self.inner.broken.store(true, Ordering::Release);
+        if let Err(error) = self.inner.place.put_aside(why) {
+            self.put(Slot::Lost(why.to_owned()));
+            return Err(error);
+        }
+        match self.open_place() {
+            Ok(database) => Ok(self.opened(database)),
+            Err(Failed::Lost(why)) => {
+                self.lose(&why);
+                Err(LedgerError::Damaged(why))
+            }
+            Err(Failed::Error(error)) => {
+                // Half a new file is nothing to put aside, again and again.
+                self.inner.place.remove();
+                self.put(Slot::Closed);
+                Err(error)
+            }
+        }
+    }
+
+    fn opened(&self, database: Database) -> Arc<Database> {
+        let database = Arc::new(database);
+        self.inner.broken.store(false, Ordering::Release);
+        self.put(Slot::Open(Arc::clone(&database)));
+        database
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.inner.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settled<'a>(
+        &'a self,
+        slot: MutexGuard<'a, Slot>,
+        not_yet: impl Fn(&Slot) -> bool,
+    ) -> MutexGuard<'a, Slot> {
+        self.inner.changed.wait_while(slot, |slot| not_yet(slot)).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, new: Slot) {
+        *self.slot() = new;
+        self.inner.changed.notify_all();
+    }
+
+    fn losses(&self) -> u64 {
+        self.inner.losses.load(Ordering::Acquire)
+    }
+
+    /// The library panicked: whoever waits for this database waits in vain.
+    fn lose(&self, why: &str) {
+        self.inner.losses.fetch_add(1, Ordering::AcqRel);
+        self.inner.broken.store(true, Ordering::Release);
+        self.put(Slot::Lost(why.to_owned()));
+    }
+
+    fn note<T>(&self, done: Result<Result<T, LedgerError>, String>) -> Result<T, LedgerError> {
+        let done = match done {
+            Ok(done) => done,
+            Err(why) => {
+                tracing::error!(file = ?self, reason = %why, "the ledger's library gave up");
+                self.lose(&why);
+                return Err(LedgerError::Damaged(why));
+            }
+        };
         if matches!(&done, Err(e) if !matches!(e, LedgerError::Refused(_))) {
             self.inner.broken.store(true, Ordering::Release);
         }
@@ -224,160 +381,59 @@ impl Ledger {
     }
 }
 
+/// Why a file could not be opened.
+enum Failed {
+    Error(LedgerError),
+    /// The library panicked.
+    Lost(String),
+}
+
+/// Closing writes, and what writes can panic.
+fn close(slot: Slot) {
+    if let Slot::Open(database) = slot
+        && let Ok(running) = guarded::start(move || drop(database))
+    {
+        let _ = running.wait(|| false);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        close(std::mem::replace(
+            &mut *self.slot.lock().unwrap_or_else(PoisonError::into_inner),
+            Slot::Closed,
+        ));
+    }
+}
+
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.inner.place {
-            Place::File(path) => write!(f, "Ledger({})", path.display()),
-            Place::Simulated(_) => f.write_str("Ledger(simulated)"),
-        }
+        write!(f, "Ledger({})", self.inner.place)
     }
 }
 
-impl Place {
-    /// Renames the file to `NAME.damaged-SECONDS`, and makes a new one.
-    fn begin_afresh(&self, why: &str) -> Result<Database, LedgerError> {
-        let Self::File(path) = self else { return Err(LedgerError::Damaged(why.to_owned())) };
-        let seconds = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        let mut name = path.clone().into_os_string();
-        name.push(format!(".damaged-{seconds}"));
-        std::fs::rename(path, &name)?;
-        tracing::error!(
-            file = %path.display(), aside = %PathBuf::from(name).display(), reason = why,
-            "THE LEDGER IS DAMAGED: it was put aside and a new one begun; incidents that only it knew are lost to this process"
-        );
-        self.open()
-    }
-
-    fn open(&self) -> Result<Database, LedgerError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        match self {
-            Self::File(path) => {
-                let database = builder.create(path).map_err(|e| match e.into() {
-                    LedgerError::Locked(_) => LedgerError::Locked(path.clone()),
-                    other => other,
-                })?;
-                // A new file is only there after a crash when its directory has been synced too.
-                if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-                    std::fs::File::open(directory)?.sync_all()?;
-                }
-                Ok(database)
-            }
-            Self::Simulated(disk) => Ok(builder.create_with_backend(disk.handle())?),
-        }
-    }
+/// What a transaction is to do.
+#[derive(Debug)]
+pub struct Tx {
+    ops: Vec<Op>,
 }
 
-fn transact<T>(
-    database: &Database,
-    f: impl FnOnce(&mut Tx<'_>) -> Result<T, LedgerError>,
-) -> Result<T, LedgerError> {
-    let mut transaction = database.begin_write()?;
-    // Said aloud, though it is the default: everything above rests on it.
-    transaction.set_durability(Durability::Immediate).map_err(|e| LedgerError::Damaged(e.to_string()))?;
-    let value = f(&mut Tx { transaction: &transaction })?;
-    transaction.commit()?;
-    Ok(value)
-}
-
-fn read_one(database: &Database, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-    let transaction = database.begin_read()?;
-    match transaction.open_table(definition(table)) {
-        Ok(table) => Ok(table.get(key)?.map(|v| v.value().to_vec())),
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
-}
-
-fn read_range(
-    database: &Database,
-    table: &str,
-    from: &[u8],
-    to: Option<&[u8]>,
-) -> Result<Vec<Row>, LedgerError> {
-    if to.is_some_and(|to| to <= from) {
-        return Ok(Vec::new());
-    }
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(definition(table)) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        Err(e) => return Err(e.into()),
-    };
-    let rows = match to {
-        Some(to) => table.range::<&[u8]>(from..to)?,
-        None => table.range::<&[u8]>(from..)?,
-    };
-    let mut out = Vec::new();
-    for row in rows {
-        let (key, value) = row?;
-        out.push((key.value().to_vec(), value.value().to_vec()));
-    }
-    Ok(out)
-}
-
-fn visit_rows(
-    database: &Database,
-    table: &str,
-    each: &mut dyn FnMut(&[u8], &[u8]),
-) -> Result<(), LedgerError> {
-    let transaction = database.begin_read()?;
-    let table = match transaction.open_table(definition(table)) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(e) => return Err(e.into()),
-    };
-    for row in table.range::<&[u8]>(..)? {
-        let (key, value) = row?;
-        each(key.value(), value.value());
-    }
-    Ok(())
-}
-
-fn read_tables(database: &Database) -> Result<Vec<String>, LedgerError> {
-    let mut names: Vec<String> =
-        database.begin_read()?.list_tables()?.map(|table| table.name().to_owned()).collect();
-    names.sort();
-    Ok(names)
-}
-
-fn definition(table: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
-    TableDefinition::new(table)
-}
-
-/// A write transaction under way.
-pub struct Tx<'a> {
-    transaction: &'a redb::WriteTransaction,
-}
-
-impl Tx<'_> {
+impl Tx {
     /// Sets a key's value; the table is made when it is not there.
     ///
     /// # Errors
-    /// The disk's.
+    /// None so far; it is carried out at the end.
     pub fn put(&mut self, table: &str, key: &[u8], value: &[u8]) -> Result<(), LedgerError> {
-        self.transaction.open_table(definition(table))?.insert(key, value)?;
+        self.ops.push(Op { table: table.to_owned(), key: key.to_vec(), value: Some(value.to_vec()) });
         Ok(())
     }
 
     /// Removes a key, whether it is there or not.
     ///
     /// # Errors
-    /// The disk's.
+    /// None so far; it is carried out at the end.
     pub fn delete(&mut self, table: &str, key: &[u8]) -> Result<(), LedgerError> {
-        self.transaction.open_table(definition(table))?.remove(key)?;
+        self.ops.push(Op { table: table.to_owned(), key: key.to_vec(), value: None });
         Ok(())
-    }
-
-    /// The value of a key as this transaction sees it.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn get(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        let table = self.transaction.open_table(definition(table))?;
-        let value = table.get(key)?.map(|v| v.value().to_vec());
-        Ok(value)
     }
 }

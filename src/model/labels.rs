@@ -1,11 +1,12 @@
 //! Label sets: sorted by name, immutable, shared, one allocation each.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Fingerprint, METRIC_NAME};
+use super::{Fingerprint, GoQuoted, METRIC_NAME, tree};
 
 /// An immutable label set. Names are unique and sorted by byte order; no value is empty
 /// (an empty label is an absent one, as everywhere in Prometheus).
@@ -65,6 +66,11 @@ impl Labels {
     /// The metric name, empty when there is none.
     pub fn metric_name(&self) -> &str {
         self.get(METRIC_NAME).unwrap_or_default()
+    }
+
+    /// As names and values that anybody can read.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        tree(self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -224,17 +230,17 @@ impl fmt::Display for Labels {
         f.write_char('{')?;
         if !bare && !name.is_empty() {
             sep(f)?;
-            write_quoted(f, name)?;
+            write!(f, "{}", GoQuoted::new(name))?;
         }
         for (n, v) in self.iter().filter(|(n, _)| *n != METRIC_NAME) {
             sep(f)?;
             if is_legacy_label_name(n) {
                 f.write_str(n)?;
             } else {
-                write_quoted(f, n)?;
+                write!(f, "{}", GoQuoted::new(n))?;
             }
             f.write_char('=')?;
-            write_quoted(f, v)?;
+            write!(f, "{}", GoQuoted::new(v))?;
         }
         f.write_char('}')
     }
@@ -250,27 +256,6 @@ impl serde::Serialize for Labels {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter())
     }
-}
-
-/// Writes a string in double quotes with Go's escapes (`strconv.Quote`, printable text left as it is).
-pub(super) fn write_quoted(f: &mut impl fmt::Write, s: &str) -> fmt::Result {
-    f.write_char('"')?;
-    for c in s.chars() {
-        match c {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            '\t' => f.write_str("\\t")?,
-            '\r' => f.write_str("\\r")?,
-            '\x07' => f.write_str("\\a")?,
-            '\x08' => f.write_str("\\b")?,
-            '\x0b' => f.write_str("\\v")?,
-            '\x0c' => f.write_str("\\f")?,
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-            c => f.write_char(c)?,
-        }
-    }
-    f.write_char('"')
 }
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`, the alphabet of metric names before UTF-8 names came.

@@ -17,6 +17,16 @@ pub enum MatchOp {
 }
 
 impl MatchOp {
+    /// From the two flags that APIs and protocols have for it.
+    pub fn of(regex: bool, equal: bool) -> Self {
+        match (regex, equal) {
+            (false, true) => Self::Equal,
+            (false, false) => Self::NotEqual,
+            (true, true) => Self::Regex,
+            (true, false) => Self::NotRegex,
+        }
+    }
+
     /// The operator as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,8 +68,8 @@ impl Matcher {
         let m = Self { name: name.into(), op, value: value.into(), regex: Arc::default() };
         // Literal alternatives need no engine; everything else is compiled once to check it.
         if matches!(op, MatchOp::Regex | MatchOp::NotRegex) && !is_plain(&m.value) {
-            let compiled = compile(&m.value)
-                .map_err(|e| MatcherError { pattern: m.value.clone(), reason: reason_of(&e) })?;
+            let compiled =
+                compile(&m.value).map_err(|reason| MatcherError { pattern: m.value.clone(), reason })?;
             let _ = m.regex.set(Some(compiled));
         }
         Ok(m)
@@ -114,16 +124,8 @@ impl Matcher {
 }
 
 /// Compiles as Prometheus does since 3.0: anchored, and `.` matches a newline too.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    // A pattern that only balances inside the anchors ("a)(b") must not pass.
-    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build()?;
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(1 << 20).build()
-}
-
-fn reason_of(e: &regex::Error) -> String {
-    // The library draws a picture over several lines; its last line is the reason.
-    let text = e.to_string();
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+fn compile(pattern: &str) -> Result<Regex, String> {
+    super::re2::compile_anchored(pattern, true)
 }
 
 fn is_plain(pattern: &str) -> bool {
@@ -151,10 +153,10 @@ impl fmt::Display for Matcher {
         if is_legacy_label_name(&self.name) {
             f.write_str(&self.name)?;
         } else {
-            super::labels::write_quoted(f, &self.name)?;
+            write!(f, "{}", super::GoQuoted::new(&self.name))?;
         }
         f.write_str(self.op.as_str())?;
-        super::labels::write_quoted(f, &self.value)
+        write!(f, "{}", super::GoQuoted::new(&self.value))
     }
 }
 

@@ -10,8 +10,12 @@ mod labels;
 mod matcher;
 mod metadata;
 mod number;
+mod order;
+mod quote;
+pub mod re2;
 mod sample;
 mod secret;
+mod time;
 pub mod yaml;
 
 pub use alert::Alert;
@@ -21,9 +25,14 @@ pub use fingerprint::Fingerprint;
 pub use labels::{Labels, LabelsBuilder, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
-pub use number::{format_float, format_float_exposition, format_float_go, parse_float};
+pub use number::{
+    format_float, format_float_exposition, format_float_go, parse_float, push_int, push_seconds,
+};
+pub use order::{Order, set, tree};
+pub use quote::GoQuoted;
 pub use sample::{STALE_NAN_BITS, Sample, is_stale_nan, stale_nan};
 pub use secret::{Secret, without_password};
+pub use time::GoTime;
 
 /// The label that holds a series' metric name.
 pub const METRIC_NAME: &str = "__name__";

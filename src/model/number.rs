@@ -1,4 +1,6 @@
-//! Floats as Go prints and reads them, which is what every Prometheus client expects.
+//! Numbers as text: floats as Go prints and reads them, which is what every Prometheus client expects.
+
+use super::Timestamp;
 
 /// Formats as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: shortest digits, never an exponent.
 /// Infinities are `+Inf` and `-Inf`. The HTTP API and templates print values so.
@@ -108,6 +110,39 @@ fn decompose(text: &str) -> (bool, String, i32) {
     exponent -= leading as i32;
     let digits = all[leading..].trim_end_matches('0').to_owned();
     (negative, digits, exponent)
+}
+
+/// Appends a whole number.
+pub fn push_int(out: &mut Vec<u8>, n: i64) {
+    if n < 0 {
+        out.push(b'-');
+    }
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a time in seconds, with three decimals unless they are zero (`1435781451.781`).
+pub fn push_seconds(out: &mut Vec<u8>, t: Timestamp) {
+    if t < 0 {
+        out.push(b'-');
+    }
+    let t = t.unsigned_abs();
+    push_int(out, (t / 1000) as i64);
+    let ms = (t % 1000) as u16;
+    if ms != 0 {
+        out.push(b'.');
+        out.extend([(ms / 100) as u8 + b'0', (ms / 10 % 10) as u8 + b'0', (ms % 10) as u8 + b'0']);
+    }
 }
 
 #[cfg(test)]

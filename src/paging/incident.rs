@@ -18,14 +18,26 @@ pub const DRILL_LABEL: &str = "sideband_drill";
 pub(super) const DRILL_GROUP: &str = "drill/";
 
 /// Where an incident stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Somebody is to be reached.
+    #[default]
     Triggered,
     /// Somebody has it in hand.
     Acknowledged,
     Resolved,
+}
+
+impl State {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Triggered => "triggered",
+            Self::Acknowledged => "acknowledged",
+            Self::Resolved => "resolved",
+        }
+    }
 }
 
 /// Who did something, and by what way.
@@ -143,15 +155,11 @@ pub struct AlertRecord {
     pub generator_url: String,
 }
 
-fn map(labels: &Labels) -> BTreeMap<String, String> {
-    labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
-}
-
 impl From<&Alert> for AlertRecord {
     fn from(a: &Alert) -> Self {
         Self {
-            labels: map(&a.labels),
-            annotations: map(&a.annotations),
+            labels: a.labels.to_map(),
+            annotations: a.annotations.to_map(),
             starts_at: a.starts_at,
             ends_at: a.ends_at,
             updated_at: a.updated_at,
@@ -219,6 +227,9 @@ pub struct Incident {
     pub deliveries: BTreeMap<u64, Fate>,
     /// Integrations that a page has arrived at.
     pub reached: BTreeSet<String>,
+    /// Integrations that may have a page of which nobody knows whether it arrived.
+    #[serde(default)]
+    pub perhaps_reached: BTreeSet<String>,
     /// When this loop began, by the wall clock.
     #[serde(default)]
     pub loop_began: Timestamp,
@@ -285,12 +296,15 @@ impl Incident {
         self.drill && self.group.starts_with(DRILL_GROUP)
     }
 
-    /// Was every step of the policy carried out, and taken by every integration that it was sent to?
+    /// Was every step of the policy carried out, and taken by every integration that it was sent to? Steps that an
+    /// acknowledgement has made needless do not count: whoever acknowledges has seen it.
     pub fn is_delivered(&self) -> bool {
+        let seen = self.first_acknowledged.is_some();
         (0..self.policy.steps.len()).all(|step| {
             let mut of_step = self.notified.iter().filter(|n| n.step == step).peekable();
-            of_step.peek().is_some()
-                && of_step.all(|n| !n.arrivals.is_empty() && n.arrivals.iter().all(|a| a.at.is_some()))
+            (of_step.peek().is_some() || seen)
+                && of_step
+                    .all(|n| (!n.arrivals.is_empty() || seen) && n.arrivals.iter().all(|a| a.at.is_some()))
         })
     }
 }

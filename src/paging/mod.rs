@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod incident;
 pub mod inhibit;
+mod link_key;
 pub mod matcher;
 mod metrics;
 pub mod notification;
@@ -19,6 +20,8 @@ pub mod route;
 pub mod schedule;
 pub mod silence;
 pub mod time_interval;
+mod view;
 
 pub use metrics::PagingMetrics;
 pub use pager::{OnCallView, Pager, PagerError, PagerHandle, PagerOptions};
+pub use view::{AckView, ArrivalView, HistoryView, IncidentAlertView, IncidentView, JudgedView, PageView};

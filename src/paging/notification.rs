@@ -3,11 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp as Instant;
-use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::model::{Alert, Labels, Timestamp};
+use crate::model::{Alert, GoTime, Labels, Timestamp, tree};
 
 /// The `why` of a notification that tells of several incidents.
 pub const DIGEST: &str = "digest";
@@ -40,10 +38,9 @@ pub struct NotifiedAlert {
 impl NotifiedAlert {
     /// The alert as it is at `now`: one that still fires has no end.
     pub fn new(alert: &Alert, now: Timestamp) -> Self {
-        let map = |l: &Labels| l.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         Self {
-            labels: map(&alert.labels),
-            annotations: map(&alert.annotations),
+            labels: alert.labels.to_map(),
+            annotations: alert.annotations.to_map(),
             starts_at: alert.starts_at,
             ends_at: alert.resolved_at(now).then_some(alert.ends_at),
             generator_url: alert.generator_url.clone(),
@@ -128,7 +125,7 @@ fn common<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTree
     let mut out: Option<BTreeMap<&str, &str>> = None;
     for map in maps {
         match &mut out {
-            None => out = Some(map.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()),
+            None => out = Some(tree(map.iter().map(|(k, v)| (k.as_str(), v.as_str())))),
             Some(common) => common.retain(|k, v| map.get(*k).is_some_and(|other| other == v)),
         }
     }
@@ -275,38 +272,5 @@ impl<'a> WebhookBody<'a> {
     #[must_use]
     pub fn with_feedback(self, feedback_url: Option<String>) -> Self {
         Self { feedback_url, ..self }
-    }
-}
-
-/// A time as Go's JSON writes it: RFC 3339 without needless zeros; none is the year 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GoTime(pub Option<Timestamp>);
-
-impl std::fmt::Display for GoTime {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let instant = self.0.and_then(|ms| Instant::from_millisecond(ms).ok());
-        let Some(instant) = instant else { return f.write_str("0001-01-01T00:00:00Z") };
-        let t = instant.to_zoned(TimeZone::UTC);
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second()
-        )?;
-        if t.millisecond() > 0 {
-            let fraction = format!("{:03}", t.millisecond());
-            write!(f, ".{}", fraction.trim_end_matches('0'))?;
-        }
-        f.write_str("Z")
-    }
-}
-
-impl Serialize for GoTime {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Duration, Labels, MatchOp};
+use crate::model::{Duration, GoQuoted, Labels, MatchOp, set};
 use crate::paging::config::RouteConfig;
-use crate::paging::matcher::{GoQuoted, Matcher, MatcherSyntax, Matchers};
+use crate::paging::matcher::{Matcher, MatcherSyntax, Matchers};
 
 /// What holds where no route says otherwise.
 const GROUP_WAIT: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ impl Route {
         if config.groups_by_all() {
             route.group_by_all = true;
         } else if let Some(names) = &config.group_by {
-            route.group_by = names.iter().cloned().collect();
+            route.group_by = set(names.iter().cloned());
             route.group_by_all = false;
         }
         route.labels.extend(config.labels.clone());
@@ -164,10 +164,10 @@ impl Route {
             if crate::model::is_legacy_label_name(name) {
                 key.push_str(name);
             } else {
-                key.push_str(&GoQuoted(name).to_string());
+                key.push_str(&GoQuoted::new(name).to_string());
             }
             key.push('=');
-            key.push_str(&GoQuoted(value).to_string());
+            key.push_str(&GoQuoted::new(value).to_string());
         }
         key.push('}');
         key

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp as Instant, ToSpan, Zoned};
 
 use crate::model::yaml::Spanned;
-use crate::model::{Duration, Timestamp};
+use crate::model::{Duration, Timestamp, set};
 use crate::paging::config::{LayerConfig, OverrideConfig, ScheduleConfig, User};
 use crate::paging::time_interval::{TimeInterval, zone};
 
@@ -99,7 +99,7 @@ impl Schedule {
     /// Everybody who can be on call.
     pub fn people(&self) -> BTreeSet<&str> {
         let rotating = self.layers.iter().flat_map(|l| &l.users);
-        rotating.chain(self.overrides.iter().map(|o| &o.user)).map(String::as_str).collect()
+        set(rotating.chain(self.overrides.iter().map(|o| &o.user)).map(String::as_str))
     }
 
     /// Who is on call at `t` (ms). `None` in a gap between layers.

@@ -80,6 +80,20 @@ impl Silence {
         }
     }
 
+    /// Can it become `new` and keep its id? If not, it ends, and `new` is another one: what was muted, and since when,
+    /// stays on record. (Alertmanager's rule.)
+    pub fn may_become(&self, new: &Self, now: Timestamp) -> bool {
+        let seconds = |t: Timestamp| t.div_euclid(1000);
+        self.matchers == new.matchers
+            && match self.state(now) {
+                SilenceState::Active => {
+                    seconds(new.starts_at) == seconds(self.starts_at) && new.ends_at >= now
+                }
+                SilenceState::Pending => new.starts_at >= now,
+                SilenceState::Expired => false,
+            }
+    }
+
     /// Checks it and compiles its matchers.
     ///
     /// # Errors
@@ -96,15 +110,15 @@ impl Silence {
         }
         let mut out = Vec::with_capacity(self.matchers.len());
         for m in &self.matchers {
-            let op = match (m.is_regex, m.is_equal) {
-                (false, true) => MatchOp::Equal,
-                (false, false) => MatchOp::NotEqual,
-                (true, true) => MatchOp::Regex,
-                (true, false) => MatchOp::NotRegex,
-            };
+            let op = MatchOp::of(m.is_regex, m.is_equal);
+            if m.name.is_empty() {
+                return Err(MatcherSyntax("invalid label name \"\"".to_owned()).into());
+            }
             out.push(Matcher::new(op, m.name.as_str(), m.value.as_str())?);
         }
-        if out.iter().all(|m| m.matches("")) {
+        // As in Alertmanager: `a!="b"` is meant, also for alerts without the label.
+        let positive = |m: &Matcher| matches!(m.op, MatchOp::Equal | MatchOp::Regex);
+        if out.iter().all(|m| positive(m) && m.matches("")) {
             return Err(SilenceError::MatchesEmpty);
         }
         Ok(Matchers::new(out))

@@ -97,7 +97,11 @@ pub fn zone(name: &str) -> Result<TimeZone, String> {
     match name {
         "" | "UTC" => Ok(TimeZone::UTC),
         "Local" => Ok(TimeZone::system()),
-        name => TimeZone::get(name).map_err(|_| format!("unknown time zone {name}")),
+        // The case counts, as with the files of the time zone database.
+        name => TimeZone::get(name)
+            .ok()
+            .filter(|zone| zone.iana_name() == Some(name))
+            .ok_or_else(|| format!("unknown time zone {name}")),
     }
 }
 
@@ -118,7 +122,8 @@ impl<'de> Deserialize<'de> for TimeRange {
             #[serde(default)]
             end_time: Option<String>,
         }
-        let raw = Raw::deserialize(d)?;
+        // Nothing at all is no time of the day.
+        let Some(raw) = Option::<Raw>::deserialize(d)? else { return Ok(Self { start: 0, end: 0 }) };
         let (Some(start), Some(end)) = (raw.start_time, raw.end_time) else {
             return Err(de::Error::custom("both start and end times must be provided"));
         };
@@ -179,7 +184,9 @@ impl Range<DayOfMonth> {
 
 impl<'de, U: Unit> Deserialize<'de> for Range<U> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+        let Some(text) = Option::<String>::deserialize(d)? else {
+            return Ok(Self { begin: 0, end: 0, unit: std::marker::PhantomData });
+        };
         let mut ends = text.split(':').map(U::number);
         let begin = ends.next().unwrap_or_else(|| U::number("")).map_err(de::Error::custom)?;
         let end = ends.next().unwrap_or(Ok(begin)).map_err(de::Error::custom)?;
@@ -227,8 +234,9 @@ impl Unit for DayOfMonth {
         if begin < 0 && end > 0 && begin != -31 {
             return Err("end day must be negative if start day is negative".to_owned());
         }
-        // An end counted from the end of the month must not come first in the shortest month.
-        let shortest = if end < 0 && begin > 0 { 28 + end + 1 } else { end };
+        // An end counted from the end of the month must come after the start in the shortest month, where
+        // Alertmanager counts one day too few.
+        let shortest = if end < 0 && begin > 0 { 28 + end } else { end };
         if begin > shortest {
             return Err(format!("end day {end} is always before start day {begin}"));
         }

@@ -219,10 +219,14 @@ impl Evaluator<'_> {
 
     fn quantiles(&mut self, a: &Aggregate, mut groups: Groups<'_>, grid: Grid) -> Result<Table, EvalError> {
         let q = self.param(a, grid)?;
-        if let (Some(bad), Some(param)) =
-            ((0..grid.count).map(|k| q.at(k)).find(|q| !(0.0..=1.0).contains(q)), &a.param)
-        {
-            self.notes.invalid_quantile(param.span, bad);
+        let mut all = (0..grid.count).map(|k| q.at(k));
+        if let Some(param) = &a.param {
+            // As Prometheus says it: of several, one that is no number, else the highest and the lowest.
+            let (least, most) = all.clone().fold((0.0, 1.0), |(least, most), q| (q.min(least), q.max(most)));
+            let bad = if all.any(f64::is_nan) { [f64::NAN, 0.0] } else { [most, least] };
+            for q in bad.into_iter().filter(|q| !(0.0..=1.0).contains(q)) {
+                self.notes.invalid_quantile(param.span, q);
+            }
         }
         let table = self.vector(&a.of, grid)?;
         let members = Self::members(&table, &mut groups);
@@ -268,6 +272,9 @@ impl Evaluator<'_> {
                     let text = format_float(v);
                     let at = *places.entry((group, text)).or_insert_with_key(|(_, text)| {
                         let row = &groups.rows[group];
+                        // What is left out of the groups is left out of them also when it is set here.
+                        let left_out = a.without && a.grouping.contains(&label);
+                        let text = if left_out { "" } else { text.as_str() };
                         let labels = row.labels.to_builder().set(&label, text).build();
                         out.push_absent(RowLabels { labels, drop_name: row.drop_name })
                     });

@@ -50,7 +50,7 @@ impl Notes {
 
     /// A quantile out of its range.
     pub fn invalid_quantile(&mut self, at: Span, q: f64) {
-        let q = crate::model::format_float_go(q);
+        let q = crate::model::format_float_exposition(q);
         self.warn(at, format!("quantile value should be between 0 and 1, got {q}"));
     }
 }

@@ -195,6 +195,8 @@ struct Join<'a> {
     swapped: bool,
     fill_many: Option<f64>,
     fill_one: Option<f64>,
+    /// The steps at which the "many" side has any sample.
+    matchable: Vec<bool>,
     out: Table,
     places: HashMap<Labels, usize>,
 }
@@ -206,7 +208,12 @@ fn vectors(b: &Binary, matching: &Matching, left: Table, right: Table) -> Result
     let (fill_many, fill_one) = (matching.fill_left, matching.fill_right);
     let groups = groups(matching, many, one);
     let out = Table::new(many.width);
-    let mut join = Join { b, matching, many, one, swapped, fill_many, fill_one, out, places: HashMap::new() };
+    // Where one side has nothing, nothing can be matched, and nothing is ambiguous.
+    let all: Vec<usize> = (0..many.len()).collect();
+    let filled = fill_many.is_some() || fill_one.is_some();
+    let matchable = if filled { vec![true; many.width] } else { any_present(many, &all) };
+    let places = HashMap::new();
+    let mut join = Join { b, matching, many, one, swapped, fill_many, fill_one, matchable, out, places };
     for g in &groups {
         join.group(g)?;
     }
@@ -292,7 +299,7 @@ impl Join<'_> {
         let mut only: Vec<Option<usize>> = vec![None; self.one.width];
         for &i in rows {
             for (k, v) in self.one.row(i).iter().enumerate() {
-                if !present(*v) {
+                if !present(*v) || !self.matchable[k] {
                     continue;
                 }
                 if let Some(first) = only[k] {
@@ -353,6 +360,7 @@ impl Join<'_> {
 
 /// Labels in braces, the name among them, as error texts have them.
 fn braces(labels: Labels) -> String {
-    let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={}", super::quote::quote(v))).collect();
+    let pairs: Vec<String> =
+        labels.iter().map(|(n, v)| format!("{n}={}", crate::model::GoQuoted::new(v))).collect();
     format!("{{{}}}", pairs.join(", "))
 }

@@ -6,8 +6,7 @@ use super::ast::{
     At, Binary, Cardinality, DurationExpr, DurationKind, Expr, Extension, Matching, Node, NodeKind,
     NumberLiteral, Selector, Shift,
 };
-use super::quote::quote;
-use crate::model::{Duration, METRIC_NAME, MatchOp, format_float_go, is_legacy_label_name};
+use crate::model::{Duration, GoQuoted, METRIC_NAME, MatchOp, format_float_go, is_legacy_label_name};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -19,7 +18,7 @@ impl Display for Node {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.kind {
             NodeKind::Number(n) => n.fmt(f),
-            NodeKind::String(s) => f.write_str(&quote(s)),
+            NodeKind::String(s) => write!(f, "{}", GoQuoted::new(s)),
             NodeKind::Selector(s) => {
                 selector(f, s)?;
                 extension(f, s.extension)?;
@@ -94,7 +93,7 @@ impl Display for Names<'_> {
             if is_legacy_label_name(name) {
                 f.write_str(name)?;
             } else {
-                f.write_str(&quote(name))?;
+                write!(f, "{}", GoQuoted::new(name))?;
             }
         }
         Ok(())

@@ -80,32 +80,6 @@ pub(super) fn unquote(quoted: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
-/// A string in double quotes, as Go's `strconv.Quote` writes it.
-pub(super) fn quote(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0b' => out.push_str("\\v"),
-            '\x0c' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +99,5 @@ mod tests {
         for text in [r#""\x""#, "\"a", "\"a\nb\"", r#""\400""#, r#""\ud800""#, r#""\c""#] {
             assert!(scan_string(text, '"').is_err(), "{text}");
         }
-        assert_eq!(quote("a\"\n\x01"), r#""a\"\n\x01""#);
     }
 }

@@ -236,19 +236,6 @@ impl Evaluator<'_> {
         }
         let arg = &c.args[at];
         check_extension(c, arg)?;
-        if id == F::QuantileOverTime {
-            let q = &params[0];
-            for i in 0..grid.count {
-                let q = q.at(i);
-                if q.is_nan() || !(0.0..=1.0).contains(&q) {
-                    self.notes.invalid_quantile(c.args[0].span, q);
-                    break;
-                }
-            }
-        }
-        if id == F::DoubleExponentialSmoothing {
-            trend::check_factors(&params, grid.count)?;
-        }
         let keeps_name = matches!(id, F::LastOverTime | F::FirstOverTime);
         let mut cells = vec![ABSENT; grid.count];
         let mut scratch = Vec::new();
@@ -257,6 +244,7 @@ impl Evaluator<'_> {
         let mut uncounted: Vec<String> = Vec::new();
         let counter = matches!(id, F::Rate | F::Increase);
         let (one_name, mut named) = (has_one_name(arg), false);
+        let mut any = false;
         self.windows_of(arg, grid, &mut |labels, dropped, points, windows| {
             let changed = bounds.fit(points.t, windows);
             match id {
@@ -278,6 +266,7 @@ impl Evaluator<'_> {
                 }
             }
             if cells.iter().any(|v| present(*v)) {
+                any = true;
                 if counter && !dropped && !(one_name && named) {
                     note_uncounted(&labels, &mut uncounted);
                     named = true;
@@ -286,6 +275,16 @@ impl Evaluator<'_> {
             }
             Ok(())
         })?;
+        // Where there is nothing to work on, no parameter is wrong.
+        if any && id == F::QuantileOverTime {
+            let bad = (0..grid.count).map(|i| params[0].at(i)).find(|q| !(0.0..=1.0).contains(q));
+            if let Some(q) = bad {
+                self.notes.invalid_quantile(c.args[0].span, q);
+            }
+        }
+        if any && id == F::DoubleExponentialSmoothing {
+            trend::check_factors(&params, grid.count)?;
+        }
         for name in uncounted {
             self.notes.info(
                 arg.span,

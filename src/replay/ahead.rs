@@ -1,6 +1,6 @@
 //! Results of an expression at many times, handed out one time after the other.
 
-use crate::model::{Labels, METRIC_NAME, Sample, Timestamp, is_stale_nan};
+use crate::model::{Labels, METRIC_NAME, Order as _, Sample, Timestamp, is_stale_nan};
 use crate::promql::VectorSample;
 
 /// A matrix and how far each of its series was read.
@@ -29,7 +29,7 @@ impl Ahead {
         let stripped: Vec<Labels> =
             self.rows.iter().map(|row| row.labels.without(|n| n == METRIC_NAME)).collect();
         let mut sorted: Vec<&Labels> = stripped.iter().collect();
-        sorted.sort();
+        sorted.order();
         if sorted.windows(2).all(|w| w[0] != w[1]) {
             for (row, labels) in self.rows.iter_mut().zip(stripped) {
                 row.labels = labels;

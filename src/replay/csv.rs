@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::yaml::FileError;
-use crate::model::{Timestamp, parse_float};
+use crate::model::{Order as _, Timestamp, parse_float};
 
 use super::times::parse_time;
 
@@ -41,7 +41,7 @@ pub fn files(path: &Path) -> Result<Vec<(String, PathBuf)>, FileError> {
     }
     let mut found = Vec::new();
     gather(path, "", 0, &mut found)?;
-    found.sort();
+    found.order();
     if found.is_empty() {
         return Err(FileError::whole(path, "no file *.csv is in this directory"));
     }

@@ -1,6 +1,7 @@
 //! Series in memory, for histories that are read from files and for what rules record during a replay.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use crate::model::{Labels, Matcher, Sample, Timestamp};
 use crate::promql::{Each, EvalError, SeriesSet, Source};
@@ -99,6 +100,33 @@ impl Memory {
     /// Are there no series?
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
+    }
+
+    /// The labels of a series by its place.
+    pub fn labels(&self, place: usize) -> Option<&Labels> {
+        self.series.get(place).map(|s| &s.labels)
+    }
+
+    /// Calls `each` with every time at which there are samples, oldest first, and these samples by the place of their series.
+    pub fn by_time(&self, mut each: impl FnMut(Timestamp, &[(usize, f64)])) {
+        let first = |(place, s): (usize, &Stored)| Some(Reverse((*s.t.first()?, place, 0)));
+        let mut next: BinaryHeap<Reverse<(Timestamp, usize, usize)>> =
+            self.series.iter().enumerate().filter_map(first).collect();
+        let mut row = Vec::new();
+        while let Some(Reverse((t, ..))) = next.peek().copied() {
+            row.clear();
+            while let Some(Reverse((at, place, sample))) = next.peek().copied()
+                && at == t
+            {
+                next.pop();
+                let series = &self.series[place];
+                row.push((place, series.v[sample]));
+                if let Some(later) = series.t.get(sample + 1) {
+                    next.push(Reverse((*later, place, sample + 1)));
+                }
+            }
+            each(t, &row);
+        }
     }
 
     /// The series that pass the matchers, with all of their samples.

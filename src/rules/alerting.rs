@@ -8,7 +8,11 @@ use super::alerts::{ActiveAlert, AlertBook, AlertState};
 use super::context::Context;
 use super::expand::Data;
 use super::file::{AlertingSpec, RuleSpec};
-use super::restore::ForStates;
+use super::restore::{Fired, ForStates};
+
+/// How long after a start an alert that fired before it, and whose condition does not hold, is not said to be over: what it reads may not
+/// have been scraped yet, ms.
+const RETURN_MS: i64 = 60_000;
 
 /// When an evaluation happens.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +69,15 @@ pub(super) fn instances(
     Ok(instances)
 }
 
+/// Takes back the alerts that fired when the last process ended.
+pub(super) fn take_back(book: &mut AlertBook, spec: &AlertingSpec, fired: Vec<Fired>, at: At) {
+    let until = at.ts + RETURN_MS.max(2 * at.interval_ms);
+    for Fired { labels, active_at } in fired {
+        let fired_at = active_at.saturating_add(spec.hold.ms()).min(at.ts);
+        book.insert(ActiveAlert::returning(labels, active_at, fired_at, until));
+    }
+}
+
 /// Moves the rule's alerts by one evaluation.
 pub(super) fn step(
     book: &mut AlertBook,
@@ -77,8 +90,7 @@ pub(super) fn step(
     let holding: HashSet<Labels> = instances.iter().map(|i| i.labels.clone()).collect();
     for instance in instances {
         if let Some(alert) = book.get_active(&instance.labels) {
-            alert.value = instance.value;
-            alert.annotations = instance.annotations;
+            alert.holds(instance.value, instance.annotations);
         } else {
             let active_at = restored.active_at(&instance.labels, ts, spec.hold.ms()).unwrap_or(ts);
             book.insert(ActiveAlert::pending(
@@ -93,6 +105,9 @@ pub(super) fn step(
     book.settle(ts, |alert| {
         if holding.contains(&alert.labels) {
             alert.keep_firing_since = None;
+            return true;
+        }
+        if alert.is_returning(ts) {
             return true;
         }
         if alert.state != AlertState::Firing || keep == 0 {

@@ -2,14 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Alert, Labels, Timestamp};
+use serde::Serialize;
+
+use crate::model::{Alert, Labels, Order as _, Timestamp};
 
 /// How long a resolved alert is remembered and sent again, ms (Prometheus).
 pub const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
 
 /// Where an alert stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AlertState {
+    #[default]
     Inactive,
     Pending,
     Firing,
@@ -40,9 +44,36 @@ pub struct ActiveAlert {
     /// When `keep_firing_for` began to count.
     pub keep_firing_since: Option<Timestamp>,
     last_sent_at: Option<Timestamp>,
+    /// It fired before a restart, and nobody has seen yet whether it still does: until then it is neither said again nor over.
+    returning_until: Option<Timestamp>,
 }
 
 impl ActiveAlert {
+    /// One that fired before a restart, and may do so until somebody has looked.
+    pub fn returning(labels: Labels, active_at: Timestamp, fired_at: Timestamp, until: Timestamp) -> Self {
+        Self {
+            state: AlertState::Firing,
+            fired_at: Some(fired_at),
+            last_sent_at: Some(fired_at),
+            returning_until: Some(until),
+            ..Self::pending(labels, Labels::empty(), f64::NAN, active_at)
+        }
+    }
+
+    /// Its condition holds.
+    pub fn holds(&mut self, value: f64, annotations: Labels) {
+        self.value = value;
+        self.annotations = annotations;
+        if self.returning_until.take().is_some() {
+            self.last_sent_at = None;
+        }
+    }
+
+    /// Is it too early to say that it is over?
+    pub fn is_returning(&self, ts: Timestamp) -> bool {
+        self.returning_until.is_some_and(|until| ts < until)
+    }
+
     /// A new one, pending.
     pub fn pending(labels: Labels, annotations: Labels, value: f64, active_at: Timestamp) -> Self {
         Self {
@@ -55,6 +86,7 @@ impl ActiveAlert {
             resolved_at: None,
             keep_firing_since: None,
             last_sent_at: None,
+            returning_until: None,
         }
     }
 
@@ -69,12 +101,14 @@ impl ActiveAlert {
         if self.state != AlertState::Inactive {
             self.state = AlertState::Inactive;
             self.resolved_at = Some(ts);
+            self.returning_until = None;
         }
     }
 
     fn needs_sending(&self, ts: Timestamp, resend_delay_ms: i64) -> bool {
         match (self.state, self.last_sent_at) {
             (AlertState::Pending, _) => false,
+            _ if self.returning_until.is_some() => false,
             (_, None) => true,
             (_, Some(sent)) => {
                 self.resolved_at.is_some_and(|r| r > sent) || ts.saturating_sub(sent) >= resend_delay_ms
@@ -99,7 +133,7 @@ impl AlertBook {
     pub fn active(&self) -> Vec<&ActiveAlert> {
         let mut active: Vec<&ActiveAlert> =
             self.alerts.values().filter(|a| a.state != AlertState::Inactive).collect();
-        active.sort_by(|a, b| a.labels.cmp(&b.labels));
+        active.order_by(|a, b| a.labels.cmp(&b.labels));
         active
     }
 
@@ -170,7 +204,7 @@ impl AlertBook {
                 generator_url: String::new(),
             });
         }
-        due.sort_by(|a, b| a.labels.cmp(&b.labels));
+        due.order_by(|a, b| a.labels.cmp(&b.labels));
         due
     }
 }

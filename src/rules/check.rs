@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::model::Labels;
+use crate::model::{Labels, Order as _};
 use crate::promql::{Extension, NodeKind};
 use crate::sigma::Action;
 
@@ -194,6 +194,6 @@ pub fn lint(file: &RuleFile) -> Vec<Finding> {
             }
         }
     }
-    findings.sort_by_key(|f| (f.line, f.column));
+    findings.order_by_key(|f| (f.line, f.column));
     findings
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use crate::model::{Labels, Timestamp};
 
 use super::context::Context;
@@ -30,13 +32,14 @@ pub enum Feedback {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Taken {
     /// Sigma rules that it concerns.
     pub rules: usize,
     /// Pages that were judged.
     pub pages: usize,
     /// Baselines that changed.
+    #[serde(rename = "baselines")]
     pub series: usize,
     /// What could not be done, for people.
     pub notes: Vec<String>,

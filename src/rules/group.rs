@@ -13,7 +13,7 @@ use super::alerts::AlertBook;
 use super::context::Context;
 use super::file::{GroupSpec, RuleKind, RuleSpec};
 use super::recording;
-use super::restore::ForStates;
+use super::restore::{ForStates, fired_before};
 use super::sigma_rule::{self, SigmaState};
 
 /// How long after its first evaluation a group looks for alerts from before the restart, ms.
@@ -35,6 +35,25 @@ pub enum Health {
     Err(String),
 }
 
+impl Health {
+    /// The word of the API.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Err(_) => "err",
+        }
+    }
+
+    /// Why the last evaluation failed.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Err(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// What a rule remembers between evaluations.
 #[derive(Debug, Default)]
 pub struct RuleState {
@@ -45,6 +64,8 @@ pub struct RuleState {
     pub duration_s: f64,
     /// When that was, ms.
     pub evaluated_at: Option<Timestamp>,
+    /// Alerts from before the start were looked for.
+    looked_back: bool,
     /// The series of the last good evaluation, and in which they were: those that are gone are marked stale.
     written: HashMap<Labels, u32>,
     generation: u32,
@@ -237,6 +258,11 @@ impl Group {
                     ForStates::default()
                 };
                 let mut state = rule.state();
+                if restoring && !std::mem::replace(&mut state.looked_back, true) {
+                    let most = context.settings.outage_tolerance_ms;
+                    let fired = fired_before(context.storage, &spec.name, at.ts, most);
+                    alerting::take_back(&mut state.book, alerting, fired, at);
+                }
                 alerting::step(&mut state.book, alerting, instances, at, &restored)?;
                 let mut series = Vec::new();
                 state.book.series(&mut series);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::model::{Clock, Duration, Timestamp};
+use crate::model::{Clock, Duration, Timestamp, set};
 use crate::promql::{Engine, Source};
 use crate::storage::{Commit, SourceId, Storage};
 
@@ -21,7 +21,7 @@ use super::group::{AlertSink, Group, Outcome, mark_stale};
 use super::metrics::RuleMetrics;
 use super::schedule::{Due, Plan, Scheduler};
 use super::sigma_rule::{self, SigmaState};
-use super::view::{self, AlertView, GroupView, RuleFilter};
+use super::view::{self, GroupView};
 use super::warm_start::{self, RemoteHistory};
 
 /// How often groups are evaluated when nothing says so, ms.
@@ -170,13 +170,8 @@ impl Manager {
     }
 
     /// The groups as `/api/v1/rules` shows them.
-    pub fn groups(&self, filter: &RuleFilter) -> Vec<GroupView> {
-        view::groups(self.shared.groups().list.iter().map(AsRef::as_ref), filter)
-    }
-
-    /// Everything pending or firing, as `/api/v1/alerts` shows it.
-    pub fn alerts(&self) -> Vec<AlertView> {
-        view::alerts(self.shared.groups().list.iter().map(AsRef::as_ref))
+    pub fn groups(&self) -> Vec<GroupView> {
+        view::groups(self.shared.groups().list.iter().map(AsRef::as_ref))
     }
 
     /// Takes what a person says of sigma rules, or of an alert of theirs. May read much history: call it where waiting holds up
@@ -346,7 +341,7 @@ impl Runner {
     fn reads(&self, group: &Group) -> std::collections::BTreeSet<SourceId> {
         let storage = &self.shared.parts.storage;
         let selectors = group.rules.iter().flat_map(|r| r.spec.expr.selectors());
-        selectors.flat_map(|matchers| storage.sources(matchers)).collect()
+        set(selectors.flat_map(|matchers| storage.sources(matchers)))
     }
 
     fn heard(&mut self, commit: Result<Commit, broadcast::error::RecvError>) {

@@ -48,7 +48,7 @@ pub use round::{Decision, Round};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use standing::{Grounds, SeriesPages, Standing};
 pub use view::{
-    AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleFilter, RuleType, RuleView,
-    SeriesView, TallyView, groups as views,
+    AlertView, BandView, BudgetView, GateView, GroupView, RecordView, RuleType, RuleView, SeriesView,
+    SigmaView, TallyView, groups as views,
 };
 pub use warm_start::{Asked, Asking, RemoteHistory};

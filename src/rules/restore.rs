@@ -1,9 +1,39 @@
-//! `for` goes on after a restart: what `ALERTS_FOR_STATE` in the storage says.
+//! What the storage says of alerts from before a restart: `for` goes on (`ALERTS_FOR_STATE`), and what fired and does not any
+//! more is said to be over (`ALERTS`).
 
 use std::collections::HashMap;
 
 use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_nan};
 use crate::storage::Storage;
+
+/// An alert that fired when the last process ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Fired {
+    pub labels: Labels,
+    pub active_at: Timestamp,
+}
+
+/// The alerts of a rule that fired at the last evaluation before `ts`, if that is at most `tolerance_ms` ago.
+pub(super) fn fired_before(storage: &Storage, rule: &str, ts: Timestamp, tolerance_ms: i64) -> Vec<Fired> {
+    let matchers = [
+        Matcher::equal(METRIC_NAME, "ALERTS"),
+        Matcher::equal("alertname", rule),
+        Matcher::equal("alertstate", "firing"),
+    ];
+    let from = ts.saturating_sub(tolerance_ms);
+    let mut labels: Vec<Labels> = Vec::new();
+    for series in storage.select(&matchers, from, ts - 1) {
+        if series.last(from, ts - 1).is_some_and(|s| s.v.is_finite() && !is_stale_nan(s.v)) {
+            labels.push(series.labels.without(|n| n == METRIC_NAME || n == "alertstate"));
+        }
+    }
+    if labels.is_empty() {
+        return Vec::new();
+    }
+    let since = ForStates::find(storage, rule, ts, tolerance_ms);
+    let fired = |labels: Labels| since.0.get(&labels).map(|k| Fired { active_at: k.active_at, labels });
+    labels.into_iter().filter_map(fired).collect()
+}
 
 /// Since when alerts of a rule were pending before the restart.
 #[derive(Debug, Default)]

@@ -227,10 +227,11 @@ const A_MILLION_YEARS: f64 = 365.25e6;
 
 /// Why the alert is there, in one sentence of numbers, one of their chance, and one about the rule.
 fn explanation(j: &Judgement, band: &str, chance: &str, record: &str) -> String {
+    let side = if j.value < j.center { "below" } else { "above" };
     format!(
-        "value {} is {}σ from its normal {} (σ {}, learnt from {} samples); band {band}σ.{chance} {record}",
+        "value {} is {}σ {side} its normal {} (σ {}, learnt from {} samples); band {band}σ.{chance} {record}",
         four(j.value),
-        four(j.zscore),
+        four(j.zscore.abs()),
         four(j.center),
         four(j.stddev),
         j.samples,

@@ -1,9 +1,9 @@
 //! Groups, rules and alerts in the JSON shape of Prometheus's `/api/v1/rules` and `/api/v1/alerts`.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
-use crate::model::{Labels, Timestamp, format_float};
-use crate::template::Time;
+use crate::model::{GoTime, Labels, Order as _, Timestamp, format_float};
 
 use super::alerts::{ActiveAlert, AlertState};
 use super::budget::{Level, Policy};
@@ -11,9 +11,10 @@ use super::file::{RuleKind, RuleSpec, SigmaSpec};
 use super::gate::{Gate, GateState};
 use super::group::{Group, Health, Rule};
 use super::pages::{EXPLAINED_MS, PageHistory, Tally};
+use super::sigma_rule::SigmaState;
 
-/// A group of `/api/v1/rules`.
-#[derive(Debug, Clone, Serialize)]
+/// A group.
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupView {
     pub name: String,
@@ -22,68 +23,115 @@ pub struct GroupView {
     /// s.
     pub interval: f64,
     pub limit: usize,
-    /// s.
+    /// Of the last evaluation, s.
     pub evaluation_time: f64,
-    pub last_evaluation: String,
+    /// ms; 0 when there was none.
+    #[serde(serialize_with = "GoTime::write")]
+    pub last_evaluation: Timestamp,
 }
 
-/// A rule of `/api/v1/rules`; what a kind does not have is left out.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+/// The kinds of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RuleType {
+    #[default]
+    Recording,
+    Alerting,
+    /// An alerting rule to clients of the API.
+    Sigma,
+}
+
+/// A rule.
+#[derive(Debug, Clone, Default)]
 pub struct RuleView {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<&'static str>,
+    pub kind: RuleType,
     pub name: String,
     pub query: String,
-    /// `for`, s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<f64>,
-    /// s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_firing_for: Option<f64>,
     /// As written.
     pub labels: Labels,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<Labels>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alerts: Option<Vec<AlertView>>,
-    /// Only of sigma rules.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bands: Option<Vec<BandView>>,
-    /// Only of sigma rules.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub series: Option<Vec<SeriesView>>,
-    /// Only of sigma rules.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub record: Option<RecordView>,
-    /// Only of sigma rules with a budget.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub page_budget: Option<BudgetView>,
-    /// Only of sigma rules that a reload changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<GateView>,
-    pub health: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
+    pub annotations: Labels,
+    /// `for`, s.
+    pub duration: f64,
     /// s.
+    pub keep_firing_for: f64,
+    pub alerts: Vec<AlertView>,
+    /// Only of sigma rules.
+    pub sigma: Option<SigmaView>,
+    pub health: Health,
+    /// Of the last evaluation, s.
     pub evaluation_time: f64,
-    pub last_evaluation: String,
-    #[serde(rename = "type")]
-    pub kind: &'static str,
+    /// ms; 0 when there was none.
+    pub last_evaluation: Timestamp,
 }
 
-/// An alert of both pages.
-#[derive(Debug, Clone, Serialize)]
+impl RuleView {
+    /// The worst state of its alerts.
+    pub fn state(&self) -> AlertState {
+        self.alerts.iter().map(|a| a.state).max().unwrap_or_default()
+    }
+}
+
+impl Serialize for RuleView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut s = serializer.serialize_struct("Rule", 14)?;
+        let alerting = self.kind != RuleType::Recording;
+        if alerting {
+            s.serialize_field("state", self.state().as_str())?;
+        }
+        s.serialize_field("name", &self.name)?;
+        s.serialize_field("query", &self.query)?;
+        if alerting {
+            s.serialize_field("duration", &self.duration)?;
+            s.serialize_field("keepFiringFor", &self.keep_firing_for)?;
+        }
+        if alerting || !self.labels.is_empty() {
+            s.serialize_field("labels", &self.labels)?;
+        }
+        if alerting {
+            s.serialize_field("annotations", &self.annotations)?;
+            s.serialize_field("alerts", &self.alerts)?;
+        }
+        s.serialize_field("health", self.health.as_str())?;
+        if let Some(reason) = self.health.error() {
+            s.serialize_field("lastError", reason)?;
+        }
+        s.serialize_field("evaluationTime", &self.evaluation_time)?;
+        s.serialize_field("lastEvaluation", &GoTime::nonzero(self.last_evaluation))?;
+        s.serialize_field("type", if alerting { "alerting" } else { "recording" })?;
+        if let Some(sigma) = &self.sigma {
+            s.serialize_field("sigma", sigma)?;
+        }
+        s.end()
+    }
+}
+
+/// An active alert.
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertView {
     pub labels: Labels,
     pub annotations: Labels,
-    pub state: &'static str,
-    pub active_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_firing_since: Option<String>,
+    pub state: AlertState,
+    /// ms.
+    #[serde(serialize_with = "GoTime::write")]
+    pub active_at: Timestamp,
+    #[serde(serialize_with = "GoTime::write_some", skip_serializing_if = "Option::is_none")]
+    pub keep_firing_since: Option<Timestamp>,
     /// With an exponent, as Prometheus prints it.
-    pub value: String,
+    #[serde(serialize_with = "with_exponent")]
+    pub value: f64,
+}
+
+/// What a sigma rule has besides.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SigmaView {
+    pub bands: Vec<BandView>,
+    pub series: Vec<SeriesView>,
+    pub record: RecordView,
+    /// With a budget.
+    pub page_budget: Option<BudgetView>,
+    /// When a reload changed the rule.
+    pub gate: Option<GateView>,
 }
 
 /// A band of a sigma rule.
@@ -106,7 +154,13 @@ pub struct RecordView {
     pub last_30d: TallyView,
     /// Since the rule is known.
     pub all: TallyView,
-    pub last_page_at: Option<String>,
+    #[serde(serialize_with = "last_page")]
+    pub last_page_at: Option<Timestamp>,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes the field")]
+fn last_page<S: Serializer>(t: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    t.map(|t| GoTime(Some(t))).serialize(serializer)
 }
 
 /// Pages by what people said of them.
@@ -195,51 +249,8 @@ pub struct SeriesView {
     pub samples: u64,
 }
 
-/// Which rules are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct RuleFilter {
-    /// `type=alert` or `type=record` of the API, or `sigma`.
-    pub kind: Option<RuleType>,
-    /// Only these; empty: all.
-    pub rule_names: Vec<String>,
-    pub group_names: Vec<String>,
-    pub files: Vec<String>,
-    pub exclude_alerts: bool,
-}
-
-/// The kinds of rules that can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleType {
-    Recording,
-    Alerting,
-    Sigma,
-}
-
-impl RuleFilter {
-    fn group(&self, group: &Group) -> bool {
-        let among = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
-        among(&self.group_names, &group.spec.name)
-            && among(&self.files, &group.spec.file.display().to_string())
-    }
-
-    fn rule(&self, rule: &Rule) -> bool {
-        let kind = match rule.spec.kind {
-            RuleKind::Recording => RuleType::Recording,
-            RuleKind::Alerting(_) => RuleType::Alerting,
-            RuleKind::Sigma(_) => RuleType::Sigma,
-        };
-        self.kind.is_none_or(|k| k == kind)
-            && (self.rule_names.is_empty() || self.rule_names.contains(&rule.spec.name))
-    }
-}
-
-/// RFC 3339; Go's zero time when it never was.
-fn time(t: Option<Timestamp>) -> String {
-    t.map_or_else(Time::zero, Time::from_ms).format("2006-01-02T15:04:05.999999999Z07:00")
-}
-
 /// As Go's `FormatFloat(v, 'e', -1, 64)`.
-fn with_exponent(v: f64) -> String {
+fn exponent_text(v: f64) -> String {
     if !v.is_finite() {
         return format_float(v);
     }
@@ -249,89 +260,82 @@ fn with_exponent(v: f64) -> String {
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
+fn with_exponent<S: Serializer>(v: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&exponent_text(*v))
+}
+
 fn alert(alert: &ActiveAlert) -> AlertView {
     AlertView {
         labels: alert.labels.clone(),
         annotations: alert.annotations.clone(),
-        state: alert.state.as_str(),
-        active_at: time(Some(alert.active_at)),
-        keep_firing_since: alert.keep_firing_since.map(|t| time(Some(t))),
-        value: with_exponent(alert.value),
+        state: alert.state,
+        active_at: alert.active_at,
+        keep_firing_since: alert.keep_firing_since,
+        value: alert.value,
     }
 }
 
-/// The groups with the rules that pass; a group of which no rule passes is left out, unless all is asked for.
-pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>, filter: &RuleFilter) -> Vec<GroupView> {
-    let asks = filter.kind.is_some() || !filter.rule_names.is_empty();
-    let views = groups.filter(|g| filter.group(g)).map(|group| {
+/// The groups, in the order of files and groups.
+pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<GroupView> {
+    let view = |group: &Group| {
         let times = group.times();
         GroupView {
             name: group.spec.name.clone(),
             file: group.spec.file.display().to_string(),
-            rules: group.rules.iter().filter(|r| filter.rule(r)).map(|r| rule(r, filter)).collect(),
+            rules: group.rules.iter().map(rule).collect(),
             interval: group.interval_ms as f64 / 1000.0,
             limit: group.spec.limit,
             evaluation_time: times.outcome.duration_s,
-            last_evaluation: time(times.last),
+            last_evaluation: times.last.unwrap_or_default(),
         }
-    });
-    views.filter(|g| !asks || !g.rules.is_empty()).collect()
+    };
+    groups.map(view).collect()
 }
 
-fn rule(rule: &Rule, filter: &RuleFilter) -> RuleView {
+fn rule(rule: &Rule) -> RuleView {
     let spec = &rule.spec;
     let state = rule.state();
-    let alerting = !matches!(spec.kind, RuleKind::Recording);
-    let (health, last_error) = match &state.health {
-        Health::Unknown => ("unknown", None),
-        Health::Ok => ("ok", None),
-        Health::Err(reason) => ("err", Some(reason.clone())),
-    };
     let mut view = RuleView {
-        state: alerting.then(|| state.book.state().as_str()),
         name: spec.name.clone(),
         query: spec.expr.to_string(),
-        duration: None,
-        keep_firing_for: None,
         labels: spec.labels.clone(),
-        annotations: alerting.then(|| spec.annotations()),
-        alerts: (alerting && !filter.exclude_alerts)
-            .then(|| state.book.active().into_iter().map(alert).collect()),
-        bands: None,
-        series: None,
-        record: None,
-        page_budget: None,
-        gate: None,
-        health,
-        last_error,
+        annotations: spec.annotations(),
+        alerts: state.book.active().into_iter().map(alert).collect(),
+        health: state.health.clone(),
         evaluation_time: state.duration_s,
-        last_evaluation: time(state.evaluated_at),
-        kind: spec.type_name(),
+        last_evaluation: state.evaluated_at.unwrap_or_default(),
+        ..RuleView::default()
     };
     match &spec.kind {
         RuleKind::Recording => {}
         RuleKind::Alerting(a) => {
-            view.duration = Some(a.hold.as_secs_f64());
-            view.keep_firing_for = Some(a.keep_firing_for.as_secs_f64());
+            view.kind = RuleType::Alerting;
+            view.duration = a.hold.as_secs_f64();
+            view.keep_firing_for = a.keep_firing_for.as_secs_f64();
         }
         RuleKind::Sigma(s) => {
-            let config = s.detector.config();
-            view.keep_firing_for = Some(config.keep_firing_for.as_secs_f64());
-            let bands = config.bands.iter().zip(&s.bands);
-            let bands = bands.map(|(band, labels)| BandView {
-                sigma: band.sigma,
-                hold: band.for_.as_secs_f64(),
-                labels: labels.clone(),
-            });
-            view.bands = Some(bands.collect());
-            view.series = Some(series(&state.sigma));
-            let now = state.evaluated_at.unwrap_or_default();
-            view.record = Some(record(&state.sigma.pages, now));
-            view.gate = state.sigma.gate.as_ref().map(GateView::from);
-            view.page_budget = budget(spec, s, &state.sigma.pages, now);
+            view.kind = RuleType::Sigma;
+            view.keep_firing_for = s.detector.config().keep_firing_for.as_secs_f64();
+            view.sigma = Some(sigma(spec, s, &state.sigma, view.last_evaluation));
         }
     }
     view
+}
+
+fn sigma(rule: &RuleSpec, spec: &SigmaSpec, state: &SigmaState, now: Timestamp) -> SigmaView {
+    let bands = spec.detector.config().bands.iter().zip(&spec.bands);
+    let band = |(band, labels): (&crate::sigma::Band, &Labels)| BandView {
+        sigma: band.sigma,
+        hold: band.for_.as_secs_f64(),
+        labels: labels.clone(),
+    };
+    SigmaView {
+        bands: bands.map(band).collect(),
+        series: series(state),
+        record: record(&state.pages, now),
+        page_budget: budget(rule, spec, &state.pages, now),
+        gate: state.gate.as_ref().map(GateView::from),
+    }
 }
 
 fn record(pages: &PageHistory, now: Timestamp) -> RecordView {
@@ -339,7 +343,7 @@ fn record(pages: &PageHistory, now: Timestamp) -> RecordView {
         text: pages.sentence(now),
         last_30d: pages.tally(now, EXPLAINED_MS).into(),
         all: pages.tally_all().into(),
-        last_page_at: pages.last().map(|p| time(Some(p.t))),
+        last_page_at: pages.last().map(|p| p.t),
     }
 }
 
@@ -364,7 +368,7 @@ fn budget(rule: &RuleSpec, spec: &SigmaSpec, pages: &PageHistory, now: Timestamp
 /// The most series of one rule that a page shows.
 const SHOWN: usize = 1000;
 
-fn series(state: &super::sigma_rule::SigmaState) -> Vec<SeriesView> {
+fn series(state: &SigmaState) -> Vec<SeriesView> {
     let known = |v: f64| Some(v).filter(|v| v.is_finite());
     let mut series: Vec<SeriesView> = state
         .series
@@ -383,21 +387,9 @@ fn series(state: &super::sigma_rule::SigmaState) -> Vec<SeriesView> {
             })
         })
         .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series.order_by(|a, b| a.labels.cmp(&b.labels));
     series.truncate(SHOWN);
     series
-}
-
-/// Everything that is pending or firing.
-pub(super) fn alerts<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<AlertView> {
-    let mut views = Vec::new();
-    for rule in groups.flat_map(|g| &g.rules) {
-        let state = rule.state();
-        if state.book.state() != AlertState::Inactive {
-            views.extend(state.book.active().into_iter().map(alert));
-        }
-    }
-    views
 }
 
 #[cfg(test)]
@@ -405,17 +397,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_times_are_those_of_prometheus() {
+    fn values_are_those_of_prometheus() {
         for (v, text) in [
             (1.0, "1e+00"),
             (0.0, "0e+00"),
+            (-120.0, "-1.2e+02"),
             (1234.5, "1.2345e+03"),
             (0.00012, "1.2e-04"),
+            (1e100, "1e+100"),
             (f64::INFINITY, "+Inf"),
         ] {
-            assert_eq!(with_exponent(v), text);
+            assert_eq!(exponent_text(v), text);
         }
-        assert_eq!(time(None), "0001-01-01T00:00:00Z");
-        assert_eq!(time(Some(1_500)), "1970-01-01T00:00:01.5Z");
+    }
+
+    #[test]
+    fn rules_have_prometheus_shape() {
+        let recording = RuleView { name: "a:b".into(), query: "up".into(), ..RuleView::default() };
+        assert_eq!(
+            serde_json::to_string(&recording).unwrap(),
+            r#"{"name":"a:b","query":"up","health":"unknown","evaluationTime":0.0,"lastEvaluation":"0001-01-01T00:00:00Z","type":"recording"}"#
+        );
+        let alerting = RuleView {
+            kind: RuleType::Sigma,
+            name: "X".into(),
+            health: Health::Err("why".into()),
+            alerts: vec![AlertView {
+                state: AlertState::Firing,
+                value: 1.0,
+                active_at: 1000,
+                ..AlertView::default()
+            }],
+            ..RuleView::default()
+        };
+        let json = serde_json::to_value(&alerting).unwrap();
+        assert_eq!((json["state"].as_str(), json["type"].as_str()), (Some("firing"), Some("alerting")));
+        assert_eq!((json["health"].as_str(), json["lastError"].as_str()), (Some("err"), Some("why")));
+        assert_eq!(json["alerts"][0]["value"], "1e+00");
+        assert_eq!(json["alerts"][0]["activeAt"], "1970-01-01T00:00:01Z");
     }
 }

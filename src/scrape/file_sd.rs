@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::metrics::ScrapeMetrics;
 use super::target_group::TargetGroup;
-use crate::model::{Duration, yaml};
+use crate::model::{Duration, Order as _, yaml};
 
 /// One entry of `file_sd_configs`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -168,7 +168,7 @@ fn matching_files(pattern: &Path, out: &mut Vec<PathBuf>) {
         .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| fits(last, n)))
         .filter(|path| path.is_file())
         .collect();
-    found.sort();
+    found.order();
     for path in found {
         if !out.contains(&path) {
             out.push(path);

@@ -20,4 +20,4 @@ pub use manager::{Manager, ScrapeError};
 pub use metrics::ScrapeMetrics;
 
 pub use target_group::TargetGroup;
-pub use view::{DroppedTargetView, TargetView};
+pub use view::{DroppedTargetView, TargetHealth, TargetView};

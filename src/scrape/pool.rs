@@ -12,8 +12,8 @@ use super::manager::Env;
 use super::metrics::Limit;
 use super::scrape_loop::{Scraper, Status, Stop};
 use super::target::{self, Outcome, Target};
-use super::view::{DroppedTargetView, TargetView};
-use crate::model::Labels;
+use super::view::{DroppedTargetView, TargetHealth, TargetView};
+use crate::model::{Labels, Order as _};
 use crate::net::http::HttpClient;
 use crate::storage::SourceId;
 
@@ -175,9 +175,9 @@ impl Pool {
                 scrape_url: target.url.clone(),
                 global_url: target.url.clone(),
                 health: match status.error {
-                    None => "unknown",
-                    Some(Ok(())) => "up",
-                    Some(Err(_)) => "down",
+                    None => TargetHealth::Unknown,
+                    Some(Ok(())) => TargetHealth::Up,
+                    Some(Err(_)) => TargetHealth::Down,
                 },
                 last_error: status.error.and_then(Result::err).unwrap_or_default(),
                 last_scrape: status.last_scrape,
@@ -186,7 +186,7 @@ impl Pool {
                 scrape_timeout: target.timeout.to_string(),
             });
         }
-        out[first..].sort_by(|a, b| (&a.labels, &a.scrape_url).cmp(&(&b.labels, &b.scrape_url)));
+        out[first..].order_by(|a, b| (&a.labels, &a.scrape_url).cmp(&(&b.labels, &b.scrape_url)));
     }
 
     pub fn dropped(&self, out: &mut Vec<DroppedTargetView>) -> usize {

@@ -261,15 +261,8 @@ pub fn compile_all(
 }
 
 fn compile_anchored(pattern: &str) -> Result<Regex, String> {
-    let explain = |e: regex::Error| {
-        // The library draws a picture over several lines; its last line is the reason.
-        let text = e.to_string();
-        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        format!("error parsing regexp: {reason}: `{pattern}`")
-    };
-    // A pattern that only balances inside the anchors ("a)(b") must not pass.
-    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(explain)?;
-    regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(1 << 20).build().map_err(explain)
+    crate::model::re2::compile_anchored(pattern, true)
+        .map_err(|reason| format!("error parsing regexp: {reason}: `{pattern}`"))
 }
 
 /// Can this be the name of a label once its `$group`s are filled in?

@@ -1,11 +1,11 @@
 //! Targets as `/api/v1/targets` shows them.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{GoTime, Labels, Timestamp};
 
 /// An active target.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetView {
     pub discovered_labels: Labels,
@@ -17,27 +17,41 @@ pub struct TargetView {
     /// Empty after a good scrape.
     pub last_error: String,
     /// ms; 0 before the first scrape.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "GoTime::write")]
     pub last_scrape: Timestamp,
     /// Seconds.
     pub last_scrape_duration: f64,
-    /// `up`, `down` or `unknown`.
-    pub health: &'static str,
+    pub health: TargetHealth,
     pub scrape_interval: String,
     pub scrape_timeout: String,
 }
 
+/// Did the last scrape work?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetHealth {
+    /// There was none yet.
+    #[default]
+    Unknown,
+    Up,
+    Down,
+}
+
+impl TargetHealth {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// A target that relabelling dropped.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DroppedTargetView {
     pub discovered_labels: Labels,
     pub scrape_pool: String,
-}
-
-fn rfc3339<S: Serializer>(t: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    match jiff::Timestamp::from_millisecond(*t) {
-        Ok(at) if *t != 0 => serializer.collect_str(&format_args!("{at:.3}")),
-        _ => serializer.serialize_str("0001-01-01T00:00:00Z"),
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use tokio::sync::broadcast;
 
-use crate::model::{Clock, Labels, Matcher, MetricMetadata, Sample, Timestamp};
+use crate::model::{Clock, Labels, Matcher, MetricMetadata, Order as _, Sample, Timestamp, set};
 
 use super::appender::Batch;
 use super::column::Columns;
@@ -189,7 +189,7 @@ impl Storage {
         let head = self.0.read();
         let selected = head.index.select(matchers, &head.table);
         let sources = selected.ids.iter().filter_map(|id| Some(head.table.get(*id)?.source));
-        sources.filter(|source| *source != NO_SOURCE).collect()
+        set(sources.filter(|source| *source != NO_SOURCE))
     }
 
     /// Announcements of commits from now on. A slow reader loses the oldest and is told how many.
@@ -219,8 +219,15 @@ impl Storage {
     pub fn all_metadata(&self) -> Vec<(String, MetricMetadata)> {
         let known = self.0.metadata.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = known.iter().map(|(name, m)| (String::from(&**name), m.clone())).collect();
-        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.order_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// A time after which a series has no sample, in memory or in files; `None` without samples. After a start it is the
+    /// newest time in any file.
+    pub fn no_sample_after(&self, id: SeriesId) -> Option<Timestamp> {
+        let head = self.0.read();
+        head.table.get(id.0).map(Series::newest).filter(|t| *t > i64::MIN)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp};
+use crate::model::{Labels, METRIC_NAME, Matcher, Order as _, Timestamp, set};
 
 use super::Storage;
 
@@ -43,7 +43,7 @@ impl Storage {
         }
         let selected = head.index.select(matchers, &head.table);
         let series = selected.ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
-        let names: BTreeSet<&str> = series.flat_map(|s| s.labels.iter().map(|(n, _)| n)).collect();
+        let names: BTreeSet<&str> = set(series.flat_map(|s| s.labels.iter().map(|(n, _)| n)));
         names.into_iter().map(str::to_owned).collect()
     }
 
@@ -65,7 +65,7 @@ impl Storage {
         }
         let selected = head.index.select(matchers, &head.table);
         let series = selected.ids.iter().filter(|id| alive(id)).filter_map(|id| head.table.get(*id));
-        let values: BTreeSet<&str> = series.filter_map(|s| s.labels.get(name)).collect();
+        let values: BTreeSet<&str> = set(series.filter_map(|s| s.labels.get(name)));
         values.into_iter().map(str::to_owned).collect()
     }
 
@@ -73,7 +73,7 @@ impl Storage {
     pub fn series(&self, matchers: &[Matcher], min_t: Timestamp, max_t: Timestamp) -> Vec<Labels> {
         let mut all: Vec<Labels> =
             self.select(matchers, min_t, max_t).into_iter().map(|s| s.labels).collect();
-        all.sort();
+        all.order();
         all
     }
 

@@ -32,6 +32,11 @@ pub struct StorageMetrics {
 }
 
 impl StorageMetrics {
+    /// How often a file could not be written, since the storage was opened.
+    pub fn disk_errors(&self) -> u64 {
+        self.disk_errors.get()
+    }
+
     /// Registers the metrics under their full names.
     pub fn register(registry: &mut Registry) -> Self {
         let m = Self::default();

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Order as _, Timestamp};
 
 use super::appender::Batch;
 use super::block::Block;
@@ -86,7 +86,7 @@ pub(super) fn look(dir: &Path, head: &mut Head, metrics: &StorageMetrics) -> Res
         let Ok(metadata) = fs::metadata(&path) else { continue };
         blocks.extend(Block::from_path(&path, metadata.len()).map(Arc::new));
     }
-    blocks.sort_by_key(|b| b.seq);
+    blocks.order_by_key(|b| b.seq);
     head.forget_sources();
     let logs = Logs { wal: Wal::new(&wal_dir, Vec::new(), 0), series };
     Ok(Disk::new(dir, None, logs, blocks, metrics))
@@ -104,7 +104,7 @@ fn list_blocks(dir: &Path) -> io::Result<Vec<Arc<Block>>> {
             blocks.push(Arc::new(block));
         }
     }
-    blocks.sort_by_key(|b| b.seq);
+    blocks.order_by_key(|b| b.seq);
     Ok(blocks)
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::{Sample, Timestamp};
+use crate::model::{Order as _, Sample, Timestamp};
 
 use super::SourceId;
 use super::appender::Batch;
@@ -137,7 +137,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
             all.push((seq, path));
         }
     }
-    all.sort();
+    all.order();
     Ok(all)
 }
 

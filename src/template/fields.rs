@@ -38,10 +38,11 @@ pub(super) fn field(receiver: &Value, name: &str, args: &[Value]) -> Result<Valu
 /// Calls a method, if the value has it.
 fn method(receiver: &Value, name: &str, args: &[Value]) -> Result<Option<Value>, String> {
     match receiver {
-        Value::Map(m) if m.kind != MapKind::Any => labels_method(m, name, args),
+        Value::Map(m) if matches!(m.kind, MapKind::Kv | MapKind::NoKv) => labels_method(m, name, args),
         Value::List(l) => list_method(l, name, args),
         Value::Time(t) => time_method(t, name, args),
         Value::Duration(nanos) => duration_method(*nanos, name, args),
+        Value::Calendar(c) if name == "String" => no_args(name, args, c.name().into()),
         _ => Ok(None),
     }
 }
@@ -61,11 +62,14 @@ fn one_arg<'a>(name: &str, args: &'a [Value]) -> Result<&'a Value, String> {
     }
 }
 
-/// The pairs by name, `alertname` first, as in Alertmanager's messages.
-fn sorted_pairs(map: &Map) -> Result<Value, String> {
+/// Names and values by name, `alertname` first, as in Alertmanager's messages.
+pub(super) fn in_order(map: &Map) -> impl Iterator<Item = (&std::sync::Arc<str>, &Value)> {
     let first = map.entries.get_key_value("alertname");
-    let others = map.entries.iter().filter(|(k, _)| k.as_ref() != "alertname");
-    let pairs = first.into_iter().chain(others).map(|(k, v)| {
+    first.into_iter().chain(map.entries.iter().filter(|(k, _)| k.as_ref() != "alertname"))
+}
+
+fn sorted_pairs(map: &Map) -> Result<Value, String> {
+    let pairs = in_order(map).map(|(k, v)| {
         Value::structure(
             "template.Pair",
             vec![
@@ -85,9 +89,13 @@ fn labels_method(map: &Map, name: &str, args: &[Value]) -> Result<Option<Value>,
             method(&pairs, name, args)
         }
         "Remove" => {
-            let Value::List(names) = one_arg(name, args)? else {
-                return Err("wrong type for value; expected []string".to_owned());
+            let names = one_arg(name, args)?;
+            let Value::List(names) = names else {
+                return Err(format!("wrong type for value; expected []string; got {}", names.type_name()));
             };
+            if names.kind != ListKind::Strings {
+                return Err(format!("wrong type for value; expected []string; got {}", args[0].type_name()));
+            }
             let gone: Vec<&str> = names.items.iter().filter_map(Value::as_str).collect();
             let entries = map
                 .entries
@@ -95,7 +103,7 @@ fn labels_method(map: &Map, name: &str, args: &[Value]) -> Result<Option<Value>,
                 .filter(|(k, _)| !gone.contains(&k.as_ref()))
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect();
-            Value::map(MapKind::Labels, entries).map(Some)
+            Value::map(MapKind::Kv, entries).map(Some)
         }
         _ => Ok(None),
     }
@@ -110,8 +118,8 @@ fn list_method(list: &List, name: &str, args: &[Value]) -> Result<Option<Value>,
         list.items.iter().filter_map(of).collect()
     };
     match (list.kind, name) {
-        (ListKind::Pairs, "Names") => no_args(name, args, Value::list(fields("Name"))?),
-        (ListKind::Pairs, "Values") => no_args(name, args, Value::list(fields("Value"))?),
+        (ListKind::Pairs, "Names") => no_args(name, args, Value::strings(fields("Name"))),
+        (ListKind::Pairs, "Values") => no_args(name, args, Value::strings(fields("Value"))),
         (ListKind::Alerts, "Firing" | "Resolved") => {
             let status = name.to_ascii_lowercase();
             let has = |item: &&Value| match item {
@@ -146,14 +154,14 @@ fn time_method(t: &Time, name: &str, args: &[Value]) -> Result<Option<Value>, St
         "UnixMilli" => int(t.nanos().div_euclid(1_000_000) as i64),
         "UnixNano" => int(t.nanos() as i64),
         "Year" => int(i64::from(civil.year())),
-        "Month" => no_args(name, args, t.month().into()),
+        "Month" => no_args(name, args, Value::Calendar(t.month())),
         "Day" => int(i64::from(civil.day())),
         "YearDay" => int(i64::from(civil.date().day_of_year())),
         "Hour" => int(i64::from(civil.hour())),
         "Minute" => int(i64::from(civil.minute())),
         "Second" => int(i64::from(civil.second())),
         "Nanosecond" => int(i64::from(civil.subsec_nanosecond())),
-        "Weekday" => no_args(name, args, t.weekday().into()),
+        "Weekday" => no_args(name, args, Value::Calendar(t.weekday())),
         "IsZero" => no_args(name, args, Value::Bool(t.is_zero())),
         "Before" => Ok(Some(Value::Bool(t.nanos() < other()?))),
         "After" => Ok(Some(Value::Bool(t.nanos() > other()?))),

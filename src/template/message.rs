@@ -26,6 +26,8 @@ pub struct MessageData {
     /// `firing` or `resolved`.
     pub status: String,
     pub alerts: Vec<MessageAlert>,
+    /// Why the message goes out.
+    pub notification_reason: String,
     pub group_labels: Labels,
     pub common_labels: Labels,
     pub common_annotations: Labels,
@@ -52,8 +54,8 @@ impl MessageAlert {
             "template.Alert",
             vec![
                 field("Status", "status", self.status.as_str()),
-                field("Labels", "labels", Value::labels(&self.labels)),
-                field("Annotations", "annotations", Value::labels(&self.annotations)),
+                field("Labels", "labels", Value::kv(&self.labels)),
+                field("Annotations", "annotations", Value::kv(&self.annotations)),
                 field("StartsAt", "startsAt", time(self.starts_at)),
                 field("EndsAt", "endsAt", time(self.ends_at)),
                 field("GeneratorURL", "generatorURL", self.generator_url.as_str()),
@@ -74,9 +76,10 @@ impl MessageData {
             field("Receiver", "receiver", self.receiver.as_str()),
             field("Status", "status", self.status.as_str()),
             field("Alerts", "alerts", Value::list_of(ListKind::Alerts, alerts)?),
-            field("GroupLabels", "groupLabels", Value::labels(&self.group_labels)),
-            field("CommonLabels", "commonLabels", Value::labels(&self.common_labels)),
-            field("CommonAnnotations", "commonAnnotations", Value::labels(&self.common_annotations)),
+            field("NotificationReason", "notification_reason", self.notification_reason.as_str()),
+            field("GroupLabels", "groupLabels", Value::kv(&self.group_labels)),
+            field("CommonLabels", "commonLabels", Value::kv(&self.common_labels)),
+            field("CommonAnnotations", "commonAnnotations", Value::kv(&self.common_annotations)),
             field("ExternalURL", "externalURL", self.external_url.as_str()),
         ];
         fields.extend(self.extra.iter().map(|(name, json, v)| Field { name, json, value: v.clone() }));

@@ -25,7 +25,7 @@ use crate::model::{Labels, Timestamp};
 use ast::{Definition, Node, Source};
 pub use functions::Dialect;
 pub use message::{MessageAlert, MessageData};
-pub use time::{Time, duration_text};
+pub use time::{Calendar, Time, duration_text};
 pub use value::{Field, List, ListKind, Map, MapKind, SafeKind, Struct, Value};
 
 /// The longest template text, in bytes.

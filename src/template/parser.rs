@@ -245,7 +245,17 @@ impl<'a> Parser<'a> {
         self.ranges = ranges;
         self.depth -= 1;
         let definition = Definition { source: Arc::clone(&self.source), nodes: Arc::new(nodes) };
-        self.definitions.push((name, definition));
+        // As in Go: of two definitions of a name, one must be empty.
+        let empty =
+            |d: &Definition| d.nodes.iter().all(|n| matches!(n, Node::Text(text) if text.trim().is_empty()));
+        match self.definitions.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, other)) if empty(other) => *other = definition,
+            Some(_) if empty(&definition) => {}
+            Some(_) => {
+                return Err(self.error_at(start, format!("multiple definition of template {name:?}")));
+            }
+            None => self.definitions.push((name, definition)),
+        }
         Ok(())
     }
 
@@ -460,5 +470,10 @@ fn number(text: &str) -> Result<Value, String> {
     };
     let magnitude = i128::from_str_radix(&digits, base).map_err(|_| bad())?;
     let value = if negative { -magnitude } else { magnitude };
-    i64::try_from(value).map(Value::Int).map_err(|_| format!("integer overflow: {text}"))
+    // What fits into 64 bits without a sign is a number, though no function takes it for an index.
+    let unsigned = || u64::try_from(value).map(Value::Uint);
+    i64::try_from(value)
+        .map(Value::Int)
+        .or_else(|_| unsigned())
+        .map_err(|_| format!("integer overflow: {text}"))
 }

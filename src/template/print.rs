@@ -3,8 +3,9 @@
 // `%v` of a float is `%g` with the fewest digits: 1234567 prints as 1.234567e+06.
 use crate::model::format_float_exposition as shortest;
 
+use super::fields::in_order;
 use super::time::duration_text;
-use super::value::Value;
+use super::value::{ListKind, MapKind, Value};
 
 /// A text that stops growing at its limit, so that no template fills the memory.
 #[derive(Debug)]
@@ -60,6 +61,14 @@ pub(super) fn write_plain(value: &Value, out: &mut Bounded) {
         Value::Str(s) | Value::Safe(_, s) => out.push(s),
         Value::Time(t) => out.push(&t.to_string()),
         Value::Duration(d) => out.push(&duration_text(*d)),
+        Value::Calendar(c) => out.push(c.name()),
+        Value::List(l) if l.kind == ListKind::Pairs => {
+            let pairs = l.items.iter().filter_map(|pair| match pair {
+                Value::Struct(s) => Some((s.fields.first()?.value.as_str()?, &s.fields.get(1)?.value)),
+                _ => None,
+            });
+            write_pairs(pairs, out);
+        }
         Value::List(l) => {
             out.push("[");
             list(&mut l.items.iter(), out);
@@ -69,6 +78,9 @@ pub(super) fn write_plain(value: &Value, out: &mut Bounded) {
             out.push("{");
             list(&mut s.fields.iter().map(|f| &f.value), out);
             out.push("}");
+        }
+        Value::Map(m) if matches!(m.kind, MapKind::Kv | MapKind::NoKv) => {
+            write_pairs(in_order(m).map(|(k, v)| (k.as_ref(), v)), out);
         }
         Value::Map(m) => {
             out.push("map[");
@@ -86,11 +98,24 @@ pub(super) fn write_plain(value: &Value, out: &mut Bounded) {
     }
 }
 
+/// `a=b, c=d`: what the labels of messages say of themselves.
+fn write_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a Value)>, out: &mut Bounded) {
+    for (i, (name, value)) in pairs.enumerate() {
+        if out.overflowed {
+            return;
+        }
+        out.push(if i == 0 { "" } else { ", " });
+        out.push(name);
+        out.push("=");
+        write_plain(value, out);
+    }
+}
+
 /// Go's `Sprint`: spaces between operands when neither is a text; `Sprintln`: always, and a newline.
 pub(super) fn join(values: &[Value], line: bool, limit: usize) -> Result<String, String> {
     let mut out = Bounded::new(limit);
     for (i, value) in values.iter().enumerate() {
-        let texts = |v: &Value| matches!(v, Value::Str(_));
+        let texts = |v: &Value| v.as_str().is_some();
         if i > 0 && (line || !texts(value) && !texts(&values[i - 1])) {
             out.push(" ");
         }
@@ -122,6 +147,7 @@ pub(super) fn printf(format: &str, values: &[Value], limit: usize) -> Result<Str
     let mut out = Bounded::new(limit);
     let mut rest = format;
     let mut next = 0;
+    let mut reordered = false;
     while let Some(at) = rest.find('%') {
         out.push(&rest[..at]);
         rest = &rest[at + 1..];
@@ -137,11 +163,25 @@ pub(super) fn printf(format: &str, values: &[Value], limit: usize) -> Result<Str
             }
             rest = &rest[1..];
         }
-        let mut amount = |rest: &mut &str, out: &mut Bounded, bad: &str| -> Option<i64> {
+        // `%[2]d`: the number of an argument, before a `*` and before the verb.
+        let mut named = true;
+        let mut place = |rest: &mut &str, next: &mut usize| {
+            if let Some(tail) = rest.strip_prefix('[') {
+                reordered = true;
+                let (number, tail) = tail.split_once(']').unwrap_or(("", ""));
+                *rest = tail;
+                match number.parse::<usize>().ok().filter(|n| (1..=values.len()).contains(n)) {
+                    Some(n) => *next = n - 1,
+                    None => named = false,
+                }
+            }
+        };
+        place(&mut rest, &mut next);
+        let amount = |rest: &mut &str, next: &mut usize, out: &mut Bounded, bad: &str| -> Option<i64> {
             if let Some(tail) = rest.strip_prefix('*') {
                 *rest = tail;
-                let value = values.get(next);
-                next += 1;
+                let value = values.get(*next);
+                *next += 1;
                 match value {
                     Some(Value::Int(n)) if n.abs() <= MAX_WIDTH => return Some(*n),
                     _ => out.push(bad),
@@ -156,16 +196,17 @@ pub(super) fn printf(format: &str, values: &[Value], limit: usize) -> Result<Str
             *rest = &rest[digits..];
             number
         };
-        if let Some(width) = amount(&mut rest, &mut out, "%!(BADWIDTH)") {
+        if let Some(width) = amount(&mut rest, &mut next, &mut out, "%!(BADWIDTH)") {
             spec.minus |= width < 0;
             spec.width = Some(width.unsigned_abs() as usize);
         }
         if let Some(tail) = rest.strip_prefix('.') {
             rest = tail;
-            spec.precision = Some(
-                amount(&mut rest, &mut out, "%!(BADPREC)").map_or(0, |p| p.max(0).unsigned_abs() as usize),
-            );
+            place(&mut rest, &mut next);
+            let precision = amount(&mut rest, &mut next, &mut out, "%!(BADPREC)");
+            spec.precision = Some(precision.map_or(0, |p| p.max(0).unsigned_abs() as usize));
         }
+        place(&mut rest, &mut next);
         let Some(verb) = rest.chars().next() else {
             out.push("%!(NOVERB)");
             break;
@@ -173,6 +214,10 @@ pub(super) fn printf(format: &str, values: &[Value], limit: usize) -> Result<Str
         rest = &rest[verb.len_utf8()..];
         if verb == '%' {
             out.push("%");
+            continue;
+        }
+        if !named {
+            out.push(&format!("%!{verb}(BADINDEX)"));
             continue;
         }
         let Some(value) = values.get(next) else {
@@ -183,12 +228,14 @@ pub(super) fn printf(format: &str, values: &[Value], limit: usize) -> Result<Str
         verb_text(value, verb, spec, limit, &mut out)?;
     }
     out.push(rest);
-    if next < values.len() {
+    if next < values.len() && !reordered {
         out.push("%!(EXTRA ");
         for (i, value) in values[next..].iter().enumerate() {
             out.push(if i == 0 { "" } else { ", " });
-            out.push(value.type_name());
-            if !matches!(value, Value::Nil) {
+            if matches!(value, Value::Nil) {
+                out.push("<nil>");
+            } else {
+                out.push(value.type_name());
                 out.push("=");
                 write_plain(value, &mut out);
             }
@@ -209,7 +256,10 @@ fn verb_text(value: &Value, verb: char, spec: Spec, limit: usize, out: &mut Boun
     } else {
         out.push(value.type_name());
         out.push("=");
-        write_plain(value, out);
+        match formatted(value, 'v', Spec { sharp: false, ..spec }, limit)? {
+            Some(text) => out.push(&text),
+            None => write_plain(value, out),
+        }
     }
     out.push(")");
     Ok(())
@@ -220,7 +270,13 @@ fn formatted(value: &Value, verb: char, spec: Spec, limit: usize) -> Result<Opti
     if verb == 'T' {
         return pad(value.type_name().to_owned(), spec, false, limit).map(Some);
     }
+    let says_itself = match value {
+        Value::List(l) => l.kind == ListKind::Pairs,
+        Value::Map(m) => matches!(m.kind, MapKind::Kv | MapKind::NoKv),
+        _ => false,
+    };
     let text = match (value, verb) {
+        (_, 'v' | 's' | 'q' | 'x' | 'X') if says_itself => text_verb(&plain(value, limit)?, verb, spec),
         (Value::List(l), _) if verb != 'v' || spec.precision.is_some() || spec.sharp => {
             let mut out = Bounded::new(limit);
             out.push("[");
@@ -231,11 +287,35 @@ fn formatted(value: &Value, verb: char, spec: Spec, limit: usize) -> Result<Opti
             out.push("]");
             return out.finish().map(Some);
         }
+        (Value::Map(m), _) if !matches!(verb, 'v' | 's') => {
+            let mut out = Bounded::new(limit);
+            out.push("map[");
+            for (i, (key, item)) in m.entries.iter().enumerate() {
+                out.push(if i == 0 { "" } else { " " });
+                verb_text(&Value::Str(key.clone()), verb, spec, limit, &mut out)?;
+                out.push(":");
+                verb_text(item, verb, spec, limit, &mut out)?;
+            }
+            out.push("]");
+            return out.finish().map(Some);
+        }
+        (Value::Struct(s), _) if !matches!(verb, 'v' | 's') => {
+            let mut out = Bounded::new(limit);
+            out.push("{");
+            for (i, field) in s.fields.iter().enumerate() {
+                out.push(if i == 0 { "" } else { " " });
+                verb_text(&field.value, verb, spec, limit, &mut out)?;
+            }
+            out.push("}");
+            return out.finish().map(Some);
+        }
         (Value::Nil, 'v') => "<nil>".to_owned(),
         (Value::Bool(b), 'v' | 't') => b.to_string(),
         (Value::Str(s) | Value::Safe(_, s), 'v' | 's' | 'q' | 'x' | 'X') => text_verb(s, verb, spec),
         (Value::Time(t), 'v' | 's' | 'q') => text_verb(&t.to_string(), verb, spec),
         (Value::Duration(d), 'v' | 's' | 'q') => text_verb(&duration_text(*d), verb, spec),
+        (Value::Calendar(c), 'v' | 's' | 'q') => text_verb(c.name(), verb, spec),
+        (Value::Calendar(c), _) => return integer(i128::from(c.number()), verb, spec, limit).transpose(),
         (Value::Int(i) | Value::Duration(i), _) => {
             return integer(i128::from(*i), verb, spec, limit).transpose();
         }
@@ -298,7 +378,12 @@ fn integer(n: i128, verb: char, spec: Spec, limit: usize) -> Option<Result<Strin
             let c = u32::try_from(n).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
             let text = match verb {
                 'c' => c.to_string(),
-                'q' => format!("'{c}'"),
+                'q' if c == '\'' => "'\\''".to_owned(),
+                'q' if c == '"' => "'\"'".to_owned(),
+                'q' => {
+                    let text = quote(c.encode_utf8(&mut [0; 4]));
+                    format!("'{}'", &text[1..text.len() - 1])
+                }
                 _ => format!("U+{magnitude:04X}"),
             };
             return Some(pad(text, spec, false, limit));

@@ -32,6 +32,32 @@ pub const RFC3339_NANO: &str = "2006-01-02T15:04:05.999999999Z07:00";
 /// What Go's `Time.String` prints.
 const STRING: &str = "2006-01-02 15:04:05.999999999 -0700 MST";
 
+/// A month or a day of the week: a number that prints as its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calendar {
+    /// From 1.
+    Month(u8),
+    /// From 0, Sunday.
+    Weekday(u8),
+}
+
+impl Calendar {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Month(n) => MONTHS[usize::from(n.saturating_sub(1)) % 12],
+            Self::Weekday(n) => DAYS[usize::from(n) % 7],
+        }
+    }
+
+    /// Its number.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Month(n) | Self::Weekday(n) => i64::from(n),
+        }
+    }
+}
+
 impl Time {
     /// From nanoseconds since the epoch, in UTC. `None` outside of the years -9999 to 9999.
     pub fn from_nanos(nanos: i128) -> Option<Self> {
@@ -93,13 +119,13 @@ impl Time {
     }
 
     /// The name of the day.
-    pub fn weekday(&self) -> &'static str {
-        DAYS[self.0.weekday().to_sunday_zero_offset().unsigned_abs() as usize % 7]
+    pub fn weekday(&self) -> Calendar {
+        Calendar::Weekday(self.0.weekday().to_sunday_zero_offset().unsigned_abs() % 7)
     }
 
     /// The name of the month.
-    pub fn month(&self) -> &'static str {
-        MONTHS[self.0.month().unsigned_abs() as usize % 13 - 1]
+    pub fn month(&self) -> Calendar {
+        Calendar::Month(self.0.month().unsigned_abs())
     }
 
     /// As Go's `Time.Format`.
@@ -131,12 +157,12 @@ impl Time {
         let nanos = at.subsec_nanosecond();
         // Writing to a String cannot fail.
         let _ = match piece {
-            Piece::LongMonth => write!(out, "{}", self.month()),
-            Piece::ShortMonth => write!(out, "{}", &self.month()[..3]),
+            Piece::LongMonth => write!(out, "{}", self.month().name()),
+            Piece::ShortMonth => write!(out, "{}", &self.month().name()[..3]),
             Piece::Month => write!(out, "{}", at.month()),
             Piece::ZeroMonth => write!(out, "{:02}", at.month()),
-            Piece::LongDay => write!(out, "{}", self.weekday()),
-            Piece::ShortDay => write!(out, "{}", &self.weekday()[..3]),
+            Piece::LongDay => write!(out, "{}", self.weekday().name()),
+            Piece::ShortDay => write!(out, "{}", &self.weekday().name()[..3]),
             Piece::Day => write!(out, "{}", at.day()),
             Piece::SpaceDay => write!(out, "{:2}", at.day()),
             Piece::ZeroDay => write!(out, "{:02}", at.day()),

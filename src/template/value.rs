@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::Labels;
+use crate::model::{Labels, tree};
 
-use super::time::Time;
+use super::time::{Calendar, Time};
 
 /// How deep lists, maps and structures may be nested, so that no recursion over a value is unbounded.
 pub const MAX_NESTING: u16 = 64;
@@ -28,6 +28,7 @@ pub enum Value {
     Time(Time),
     /// Nanoseconds.
     Duration(i64),
+    Calendar(Calendar),
 }
 
 /// What a safe text is safe for.
@@ -48,7 +49,10 @@ pub struct List {
 /// Methods of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
+    /// Of anything.
     Plain,
+    /// Of texts.
+    Strings,
     /// Has `Firing` and `Resolved`.
     Alerts,
     /// Name and value pairs: has `Names` and `Values`.
@@ -68,10 +72,12 @@ pub struct Map {
 pub enum MapKind {
     /// An absent key is no value.
     Any,
-    /// Labels: an absent key is the empty text; has `SortedPairs`, `Remove`, `Names`, `Values`.
+    /// Labels of a rule: an absent key is the empty text.
     Labels,
-    /// Labels that were never set: `null` in JSON.
-    NoLabels,
+    /// Labels of a message: besides, they have `SortedPairs`, `Remove`, `Names`, `Values`, and print as `a=b, c=d`.
+    Kv,
+    /// As `Kv`, but never set: `null` in JSON.
+    NoKv,
 }
 
 /// A structure with named fields; asking for another one is an error.
@@ -132,10 +138,24 @@ impl Value {
         Ok(Self::Struct(Arc::new(Struct { name, fields, nesting })))
     }
 
-    /// A label set.
+    /// A label set as rules see it.
     pub fn labels(labels: &Labels) -> Self {
-        let entries = labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))).collect();
-        Self::Map(Arc::new(Map { kind: MapKind::Labels, entries, nesting: 1 }))
+        Self::label_map(MapKind::Labels, labels)
+    }
+
+    /// A label set as messages see it.
+    pub fn kv(labels: &Labels) -> Self {
+        Self::label_map(MapKind::Kv, labels)
+    }
+
+    fn label_map(kind: MapKind, labels: &Labels) -> Self {
+        let entries = tree(labels.iter().map(|(n, v)| (Arc::from(n), Self::str(v))));
+        Self::Map(Arc::new(Map { kind, entries, nesting: 1 }))
+    }
+
+    /// A list of texts.
+    pub fn strings(texts: Vec<Self>) -> Self {
+        Self::List(Arc::new(List { kind: ListKind::Strings, items: texts, nesting: 1 }))
     }
 
     /// The text of a value of a text kind.
@@ -152,6 +172,7 @@ impl Value {
             Self::Nil => false,
             Self::Bool(b) => *b,
             Self::Int(i) | Self::Duration(i) => *i != 0,
+            Self::Calendar(c) => c.number() != 0,
             Self::Uint(u) => *u != 0,
             Self::Float(f) => *f != 0.0,
             Self::Str(s) | Self::Safe(_, s) => !s.is_empty(),
@@ -174,16 +195,20 @@ impl Value {
             Self::Safe(SafeKind::Url, _) => "template.URL",
             Self::List(l) => match l.kind {
                 ListKind::Plain => "[]interface {}",
+                ListKind::Strings => "[]string",
                 ListKind::Alerts => "template.Alerts",
                 ListKind::Pairs => "template.Pairs",
             },
             Self::Map(m) => match m.kind {
                 MapKind::Any => "map[string]interface {}",
-                MapKind::Labels | MapKind::NoLabels => "map[string]string",
+                MapKind::Labels => "map[string]string",
+                MapKind::Kv | MapKind::NoKv => "template.KV",
             },
             Self::Struct(s) => s.name,
             Self::Time(_) => "time.Time",
             Self::Duration(_) => "time.Duration",
+            Self::Calendar(Calendar::Month(_)) => "time.Month",
+            Self::Calendar(Calendar::Weekday(_)) => "time.Weekday",
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Looking at it changes nothing, since mail and chat programs look at every link. No script, and it fits a phone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hyper::header::REFERRER_POLICY;
@@ -9,11 +10,17 @@ use hyper::{Method, StatusCode};
 
 use super::api::incidents::status_of;
 use super::pages::guarded;
-use super::pages::layout::{Html, Page};
+use super::pages::layout::{Html, Page, is_link};
+use super::params::encode;
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
-use super::views::{CommandError, IncidentState, TokenView};
+use super::views::{CommandError, TokenView};
+use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
+
+/// Alerts that are shown.
+const ALERTS: usize = 10;
 
 /// Answers `/ack/TOKEN`.
 pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> Answer {
@@ -46,31 +53,23 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
     if !incident.severity.is_empty() {
         h.raw("<p>Severity: <b>").text(&incident.severity).raw("</b></p>");
     }
-    h.raw("<p>Since ").time(incident.started_at).raw(", ").count(incident.alerts.len(), "alert").raw(".</p>");
-    h.raw("<p class=\"hint\">Paged: ").text(&view.person).raw(", step ").text(&view.step.to_string());
-    h.raw(" of loop ").text(&view.round.to_string()).raw(".</p>");
-    for alert in incident.alerts.iter().take(10) {
-        h.raw("<p>").text(
-            alert
-                .annotations
-                .get("summary")
-                .unwrap_or_else(|| alert.labels.get("alertname").unwrap_or_default()),
-        );
-        if let Some(url) = alert.annotations.get("runbook_url").filter(|u| u.starts_with("http")) {
-            h.raw(" <a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a>");
-        }
-        h.raw("</p>");
-    }
+    h.raw("<p>Since ").since(incident.started_at, state.now()).raw(", ");
+    h.count(incident.alerts.len(), "alert").raw(".</p>");
+    alerts(&mut h, incident);
     match incident.state {
         IncidentState::Triggered => {
             h.raw("<form method=\"post\"><button class=\"big\">Acknowledge as ").text(&view.person);
-            h.raw("</button></form><p class=\"hint\">Until somebody acknowledges, the next person is called.</p>");
+            h.raw("</button></form><p class=\"hint\">");
+            match incident.next_step_at {
+                Some(at) => h.raw("Until somebody does, the escalation goes on at ").time(at).raw("."),
+                None => h.raw("Until somebody does, the escalation goes on."),
+            };
+            h.raw(" You were paged in step ").show(view.step).raw(" of loop ").show(view.round).raw(".</p>");
         }
         IncidentState::Acknowledged => {
             h.raw("<p role=\"status\">").raw(if done { "Done. " } else { "" }).raw("Acknowledged by <b>");
-            h.text(&incident.acknowledged_by).raw("</b>");
-            if let Some(at) = incident.acknowledged_at {
-                h.raw(" at ").time(at);
+            if let Some(ack) = &incident.acknowledged {
+                h.text(&ack.by).raw("</b> at ").time(ack.at);
             }
             h.raw(".</p>");
         }
@@ -78,8 +77,29 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
             h.raw("<p role=\"status\">It is over: nothing is left to acknowledge.</p>");
         }
     }
-    h.raw("</article>");
+    h.raw("<p><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
+    h.text(&encode(&incident.id)).raw("\">Everything about it</a></p></article>");
     Page { title: "Acknowledge", here: "", bare: true }.render(state, &h)
+}
+
+/// What each alert says, but for what stands above already or was said by another one.
+fn alerts(h: &mut Html, incident: &IncidentView) {
+    let mut said = BTreeSet::from([incident.title.as_str()]);
+    for alert in incident.alerts.iter().take(ALERTS) {
+        let summary = alert.annotations.get("summary").or_else(|| alert.labels.get("alertname"));
+        let more = ["description", "explanation", "page_budget"].map(|n| alert.annotations.get(n));
+        for text in std::iter::once(summary).chain(more).flatten() {
+            if said.insert(text) {
+                h.raw("<p>").text(text).raw("</p>");
+            }
+        }
+        if let Some(url) = alert.annotations.get("runbook_url").filter(|u| is_link(u) && said.insert(u)) {
+            h.raw("<p><a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a></p>");
+        }
+    }
+    if incident.alerts.len() > ALERTS {
+        h.raw("<p>And ").show(incident.alerts.len() - ALERTS).raw(" more.</p>");
+    }
 }
 
 fn error_page(state: &State, e: &CommandError) -> String {

@@ -12,11 +12,10 @@ use super::guard;
 use super::respond::{Answer, json_body, method_not_allowed, not_found};
 use super::server::Asked;
 use super::state::State;
-use crate::model::{Alert, Labels, Timestamp};
+use crate::model::{Alert, Labels, MatchOp, Order as _, Timestamp};
 use crate::paging::config::PagingConfig;
-use crate::paging::engine::AlertView;
+use crate::paging::engine::{AlertView, MAX_ALERTS, api_time as time};
 use crate::paging::matcher::{self, Matcher};
-use crate::paging::notification::GoTime;
 use crate::paging::silence::{Silence, SilenceError, SilenceMatcher, SilenceState};
 use crate::paging::{PagerError, PagerHandle};
 
@@ -55,11 +54,56 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> (
 
 type Outcome = Result<Answer, Refusal>;
 
-/// Why nothing was done.
-struct Refusal(StatusCode, String);
+/// Why nothing was done: a text, or an object for what breaks the OpenAPI document.
+struct Refusal(StatusCode, serde_json::Value);
 
 fn error(status: StatusCode, reason: impl std::fmt::Display) -> Refusal {
-    Refusal(status, reason.to_string())
+    Refusal(status, reason.to_string().into())
+}
+
+/// What the document asks for is not there, or is not of the right kind: the codes are go-openapi's.
+fn breaks_document(code: u16, message: impl std::fmt::Display) -> Refusal {
+    let status = if code == 400 { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+    Refusal(status, serde_json::json!({ "code": code, "message": message.to_string() }))
+}
+
+const REQUIRED: u16 = 602;
+const NO_ITEMS: u16 = 612;
+const WRONG_FORMAT: u16 = 601;
+
+fn required<T>(value: Option<T>, name: impl std::fmt::Display) -> Result<T, Refusal> {
+    value.ok_or_else(|| breaks_document(REQUIRED, format_args!("{name} in body is required")))
+}
+
+/// The body, or nothing where it is empty or `null`.
+fn body<T: serde::de::DeserializeOwned>(asked: &Asked, what: &str) -> Result<T, Refusal> {
+    let parsed = match asked.body.trim_ascii() {
+        b"" => Ok(None),
+        bytes => serde_json::from_slice::<Option<T>>(bytes),
+    };
+    let parsed = parsed.map_err(|e| breaks_document(400, format_args!("the body is no {what}: {e}")))?;
+    required(parsed, what)
+}
+
+/// A point in time, or a day.
+fn moment(text: &str) -> Result<Timestamp, Refusal> {
+    let parsed = text.parse::<jiff::Timestamp>().or_else(|e| {
+        let day = text.parse::<jiff::civil::Date>().map_err(|_| e)?;
+        day.to_zoned(jiff::tz::TimeZone::UTC).map(|z| z.timestamp())
+    });
+    parsed
+        .map(jiff::Timestamp::as_millisecond)
+        .map_err(|e| breaks_document(400, format_args!("{text:?} is no RFC 3339 time: {e}")))
+}
+
+/// The id of a silence in a path.
+fn uuid(id: &str) -> Result<&str, Refusal> {
+    let groups: Vec<&str> = id.split('-').collect();
+    let hex = |g: &&str| g.bytes().all(|b| b.is_ascii_hexdigit());
+    if groups.iter().map(|g| g.len()).eq([8, 4, 4, 4, 12]) && groups.iter().all(hex) {
+        return Ok(id);
+    }
+    Err(breaks_document(WRONG_FORMAT, format_args!("silenceID in path must be of type uuid: {id:?}")))
 }
 
 fn bad(reason: impl std::fmt::Display) -> Refusal {
@@ -84,10 +128,6 @@ impl From<PagerError> for Refusal {
     fn from(e: PagerError) -> Self {
         error(StatusCode::SERVICE_UNAVAILABLE, e)
     }
-}
-
-fn time(t: Timestamp) -> String {
-    GoTime(Some(t)).to_string()
 }
 
 fn status(state: &State, pager: &PagerHandle) -> Outcome {
@@ -118,8 +158,14 @@ fn hidden_urls_are_urls(shown: &str) -> String {
 
 fn receivers(pager: &PagerHandle) -> Answer {
     let config = pager.config();
-    let names = config.iter().flat_map(|c| c.receivers.keys());
-    let list: Vec<_> = names.map(|name| serde_json::json!({ "name": name })).collect();
+    let all = config.iter().flat_map(|c| c.receivers.values());
+    let list: Vec<_> = all
+        .map(|receiver| {
+            let mut labels = receiver.labels.clone();
+            labels.insert("name".to_owned(), receiver.name.clone());
+            serde_json::json!({ "name": receiver.name, "labels": labels })
+        })
+        .collect();
     json(StatusCode::OK, &list)
 }
 
@@ -135,13 +181,17 @@ struct Wanted {
 
 impl Wanted {
     fn read(asked: &Asked) -> Result<Self, Refusal> {
-        let yes = |name: &str| match asked.params.get(name) {
-            "" | "true" => Ok(true),
-            "false" => Ok(false),
-            other => Err(bad(format_args!("{name}: {other:?} is neither true nor false"))),
+        // The words of go-openapi; any other one is a no.
+        let yes = |name: &str| {
+            let word = asked.params.get(name).to_ascii_lowercase();
+            let words = ["", "true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"];
+            words.contains(&word.as_str())
         };
         let mut matchers = Vec::new();
         for text in asked.params.all("filter") {
+            if text.trim().is_empty() {
+                return Err(bad(format_args!("bad matcher format: {text:?}")));
+            }
             let parsed =
                 matcher::parse(text).map_err(|e| bad(format_args!("bad matcher format: {}", e.0)))?;
             matchers.extend(parsed.matchers);
@@ -149,18 +199,17 @@ impl Wanted {
         let receiver = match asked.params.get("receiver") {
             "" => None,
             pattern => {
-                let anchored =
-                    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(1 << 20).build();
+                let anchored = crate::model::re2::compile_anchored(pattern, false);
                 Some(anchored.map_err(|_| bad("failed to parse receiver param: not a regular expression"))?)
             }
         };
         Ok(Self {
             matchers,
             receiver,
-            active: yes("active")?,
-            silenced: yes("silenced")?,
-            inhibited: yes("inhibited")?,
-            muted: yes("muted")?,
+            active: yes("active"),
+            silenced: yes("silenced"),
+            inhibited: yes("inhibited"),
+            muted: yes("muted"),
         })
     }
 
@@ -187,6 +236,8 @@ async fn alerts(asked: &Asked, pager: &PagerHandle) -> Outcome {
 async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
     let wanted = Wanted::read(asked)?;
     let mut groups = pager.groups().await?;
+    // Of an alert with several receivers, only the groups of those that are asked for.
+    groups.retain(|g| wanted.receiver.as_ref().is_none_or(|r| r.is_match(&g.receiver.name)));
     for group in &mut groups {
         group.alerts.retain(|a| wanted.passes(a));
     }
@@ -197,27 +248,63 @@ async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
 /// How long the sender of alerts waits until they are in the ledger.
 const TAKING_ALERTS: std::time::Duration = std::time::Duration::from_secs(8);
 
+/// The alerts of one request, as many as paging can hold.
+struct Posted(Vec<Option<PostedAlert>>);
+
+impl<'de> Deserialize<'de> for Posted {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> serde::de::Visitor<'de> for List {
+            type Value = Posted;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of alerts")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Posted, A::Error> {
+                let mut posted = Vec::new();
+                while let Some(alert) = list.next_element()? {
+                    if posted.len() >= MAX_ALERTS {
+                        return Err(serde::de::Error::custom(format_args!(
+                            "more than {MAX_ALERTS} alerts in one request"
+                        )));
+                    }
+                    posted.push(alert);
+                }
+                Ok(Posted(posted))
+            }
+        }
+        source.deserialize_seq(List)
+    }
+}
+
 /// An alert as it is posted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PostedAlert {
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
     starts_at: Option<String>,
     ends_at: Option<String>,
-    #[serde(default, rename = "generatorURL")]
-    generator_url: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: Option<String>,
 }
 
 async fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
-    let posted: Vec<PostedAlert> = serde_json::from_slice(&asked.body)
-        .map_err(|e| bad(format_args!("the body is no list of alerts: {e}")))?;
+    let Posted(posted) = body(asked, "alerts")?;
+    // What breaks the document refuses the whole list.
+    let checked = |(i, alert): (usize, Option<PostedAlert>)| {
+        let alert = required(alert, i)?;
+        required(alert.labels.as_ref(), format_args!("{i}.labels"))?;
+        let times = (alert.moment(&alert.starts_at)?, alert.moment(&alert.ends_at)?);
+        Ok((alert, times))
+    };
+    let posted = posted.into_iter().enumerate().map(checked).collect::<Result<Vec<_>, Refusal>>()?;
     let resolve_timeout = pager.config().map_or(300_000, |c: Arc<PagingConfig>| c.resolve_timeout.ms());
     let now = state.now();
     let (mut good, mut reasons) = (Vec::new(), Vec::new());
-    for alert in posted {
-        match alert.checked(now, resolve_timeout) {
+    for (alert, times) in posted {
+        match alert.checked(now, resolve_timeout, times) {
             Ok(alert) => good.push(alert),
             Err(reason) => reasons.push(reason),
         }
@@ -239,25 +326,29 @@ async fn post_alerts(state: &State, asked: &Asked, pager: &PagerHandle) -> Outco
 }
 
 impl PostedAlert {
-    fn checked(self, now: Timestamp, resolve_timeout: i64) -> Result<Alert, String> {
-        let labels = Labels::from_pairs(self.labels.iter());
+    /// A time of it; Go's zero time is none.
+    fn moment(&self, text: &Option<String>) -> Result<Option<Timestamp>, Refusal> {
+        let given = text.as_deref().filter(|t| !t.is_empty() && !t.starts_with("0001-01-01T00:00:00"));
+        given.map(moment).transpose()
+    }
+
+    fn checked(
+        self,
+        now: Timestamp,
+        resolve_timeout: i64,
+        (starts_at, ends_at): (Option<Timestamp>, Option<Timestamp>),
+    ) -> Result<Alert, String> {
+        let labels = Labels::from_pairs(self.labels.iter().flatten());
+        let annotations = self.annotations.unwrap_or_default();
         if labels.is_empty() {
             return Err("at least one label pair required".to_owned());
         }
         if let Some((name, _)) = labels.iter().find(|(name, _)| name.is_empty()) {
             return Err(format!("invalid label name {name:?}"));
         }
-        let at = |text: &Option<String>| -> Result<Option<Timestamp>, String> {
-            let Some(text) =
-                text.as_deref().filter(|t| !t.is_empty() && !t.starts_with("0001-01-01T00:00:00"))
-            else {
-                return Ok(None);
-            };
-            let parsed =
-                text.parse::<jiff::Timestamp>().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
-            Ok(Some(parsed.as_millisecond()))
-        };
-        let (starts_at, ends_at) = (at(&self.starts_at)?, at(&self.ends_at)?);
+        if annotations.contains_key("") {
+            return Err("invalid annotations: invalid name \"\"".to_owned());
+        }
         // As Alertmanager: without a start it began now, or when it ended if that is earlier.
         let starts_at = starts_at.unwrap_or_else(|| ends_at.map_or(now, |e| e.min(now)));
         let ends_at = ends_at.unwrap_or(now + resolve_timeout);
@@ -266,11 +357,11 @@ impl PostedAlert {
         }
         Ok(Alert {
             labels,
-            annotations: Labels::from_pairs(self.annotations.iter()),
+            annotations: Labels::from_pairs(annotations.iter()),
             starts_at,
             ends_at,
             updated_at: now,
-            generator_url: self.generator_url,
+            generator_url: self.generator_url.unwrap_or_default(),
         })
     }
 }
@@ -313,17 +404,23 @@ async fn silences(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome 
     let wanted = Wanted::read(asked)?;
     let now = state.now();
     let mut silences = pager.silences().await?;
-    // A filter is held against what the silence's own equality matchers say.
-    silences.retain(|s| {
-        let labels = Labels::from_pairs(s.matchers.iter().map(|m| (m.name.as_str(), m.value.as_str())));
-        wanted.matchers.iter().all(|m| m.matches_labels(&labels))
+    // A filter asks for a matcher that is the same.
+    let same = |m: &Matcher, of: &SilenceMatcher| {
+        m.name == of.name && m.value == of.value && m.op == MatchOp::of(of.is_regex, of.is_equal)
+    };
+    silences.retain(|s| wanted.matchers.iter().all(|m| s.matchers.iter().any(|of| same(m, of))));
+    // What changes next comes first; of what is over, what ended last.
+    silences.order_by_key(|s| match s.state(now) {
+        SilenceState::Active => (0, s.ends_at),
+        SilenceState::Pending => (1, s.starts_at),
+        SilenceState::Expired => (2, -s.ends_at),
     });
-    silences.sort_by_key(|s| (s.state(now) as u8 == SilenceState::Expired as u8, s.ends_at));
     let views: Vec<SilenceView> = silences.into_iter().map(|s| SilenceView::new(s, now)).collect();
     Ok(json(StatusCode::OK, &views))
 }
 
 async fn one_silence(state: &State, id: &str, pager: &PagerHandle) -> Outcome {
+    let id = uuid(id)?;
     let found = pager.silences().await?.into_iter().find(|s| s.id == id);
     let found = found.ok_or_else(|| error(StatusCode::NOT_FOUND, format_args!("silence {id} not found")))?;
     Ok(json(StatusCode::OK, &SilenceView::new(found, state.now())))
@@ -335,39 +432,58 @@ async fn one_silence(state: &State, id: &str, pager: &PagerHandle) -> Outcome {
 struct PostedSilence {
     #[serde(default)]
     id: Option<String>,
-    matchers: Vec<SilenceMatcher>,
-    starts_at: String,
-    ends_at: String,
-    #[serde(default)]
-    created_by: String,
-    #[serde(default)]
-    comment: String,
+    matchers: Option<Vec<Option<PostedMatcher>>>,
+    starts_at: Option<String>,
+    ends_at: Option<String>,
+    created_by: Option<String>,
+    comment: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PostedMatcher {
+    name: Option<String>,
+    value: Option<String>,
+    is_regex: Option<bool>,
+    is_equal: Option<bool>,
+}
+
+impl PostedMatcher {
+    fn checked(self, i: usize) -> Result<SilenceMatcher, Refusal> {
+        Ok(SilenceMatcher {
+            is_regex: required(self.is_regex, format_args!("matchers.{i}.isRegex"))?,
+            name: required(self.name, format_args!("matchers.{i}.name"))?,
+            value: required(self.value, format_args!("matchers.{i}.value"))?,
+            is_equal: self.is_equal.unwrap_or(true),
+        })
+    }
 }
 
 async fn post_silence(state: &State, asked: &Asked, pager: &PagerHandle) -> Outcome {
-    let posted: PostedSilence =
-        serde_json::from_slice(&asked.body).map_err(|e| bad(format_args!("the body is no silence: {e}")))?;
-    let at = |text: &str| {
-        let parsed = text.parse::<jiff::Timestamp>();
-        parsed
-            .map(jiff::Timestamp::as_millisecond)
-            .map_err(|e| bad(format_args!("{text:?} is no RFC 3339 time: {e}")))
-    };
+    let posted: PostedSilence = body(asked, "silence")?;
+    let matchers = required(posted.matchers, "matchers")?;
+    if matchers.is_empty() {
+        return Err(breaks_document(NO_ITEMS, "matchers in body should have at least 1 items"));
+    }
+    let matchers =
+        matchers.into_iter().enumerate().map(|(i, m)| required(m, format_args!("matchers.{i}"))?.checked(i));
+    // Who is logged in has made it, whatever the body says.
+    let created_by = asked.user.clone().or(posted.created_by);
     let silence = Silence {
         id: posted.id.unwrap_or_default(),
-        matchers: posted.matchers,
-        starts_at: at(&posted.starts_at)?,
-        ends_at: at(&posted.ends_at)?,
+        matchers: matchers.collect::<Result<_, _>>()?,
+        starts_at: moment(&required(posted.starts_at, "startsAt")?)?,
+        ends_at: moment(&required(posted.ends_at, "endsAt")?)?,
         updated_at: state.now(),
-        created_by: asked.user.clone().unwrap_or(posted.created_by),
-        comment: posted.comment,
+        created_by: required(created_by, "createdBy")?,
+        comment: required(posted.comment, "comment")?,
     };
     let id = pager.set_silence(silence).await?.map_err(refused)?;
     Ok(json(StatusCode::OK, &serde_json::json!({ "silenceID": id })))
 }
 
 async fn expire(id: &str, pager: &PagerHandle) -> Outcome {
-    pager.expire_silence(id.to_owned()).await?.map_err(refused)?;
+    pager.expire_silence(uuid(id)?.to_owned()).await?.map_err(refused)?;
     Ok(json_body(StatusCode::OK, Vec::new()))
 }
 

@@ -1,6 +1,6 @@
 //! Writes the parts of JSON answers that there are many of: label sets, points, values.
 
-use crate::model::{Labels, Sample, Timestamp, format_float, format_float_go};
+use crate::model::{Labels, Sample, format_float, format_float_go, push_int, push_seconds};
 
 /// Appends a JSON string.
 pub fn push_str(out: &mut Vec<u8>, s: &str) {
@@ -45,39 +45,6 @@ pub fn push_labels(out: &mut Vec<u8>, labels: &Labels) {
     out.push(b'}');
 }
 
-/// Appends a whole number.
-pub fn push_int(out: &mut Vec<u8>, n: i64) {
-    if n < 0 {
-        out.push(b'-');
-    }
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = n.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Appends a time in seconds, with three decimals unless they are zero (`1435781451.781`).
-pub fn push_time(out: &mut Vec<u8>, t: Timestamp) {
-    if t < 0 {
-        out.push(b'-');
-    }
-    let t = t.unsigned_abs();
-    push_int(out, (t / 1000) as i64);
-    let ms = (t % 1000) as u16;
-    if ms != 0 {
-        out.push(b'.');
-        out.extend([(ms / 100) as u8 + b'0', (ms / 10 % 10) as u8 + b'0', (ms % 10) as u8 + b'0']);
-    }
-}
-
 /// Appends a value as the API writes it: in quotes, an exponent only below 1e-6 and from 1e21 on.
 pub fn push_value(out: &mut Vec<u8>, v: f64) {
     out.push(b'"');
@@ -95,7 +62,7 @@ pub fn push_value(out: &mut Vec<u8>, v: f64) {
 /// Appends `[time,"value"]`.
 pub fn push_point(out: &mut Vec<u8>, sample: Sample) {
     out.push(b'[');
-    push_time(out, sample.t);
+    push_seconds(out, sample.t);
     out.push(b',');
     push_value(out, sample.v);
     out.push(b']');
@@ -130,7 +97,7 @@ mod tests {
             (-1_500, "-1.500"),
             (999, "0.999"),
         ] {
-            assert_eq!(text(|o| push_time(o, t)), expect);
+            assert_eq!(text(|o| push_seconds(o, t)), expect);
         }
         for (v, expect) in [
             (0.0, "0"),

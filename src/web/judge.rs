@@ -55,15 +55,19 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
     let incident = &view.incident;
     let mut h = Html::default();
     h.raw("<article class=\"card ack\"><h2>").text(&incident.title).raw("</h2>");
-    h.raw("<p>Since ").time(incident.started_at).raw(", ").count(incident.alerts.len(), "alert").raw(".</p>");
+    h.raw("<p>Since ")
+        .since(incident.started_at, state.now())
+        .raw(", ")
+        .count(incident.alerts.len(), "alert")
+        .raw(".</p>");
     for text in incident.alerts.iter().take(5).filter_map(|a| a.annotations.get("explanation")) {
         h.raw("<p>").text(text).raw("</p>");
     }
     if let Some(judged) = &incident.judged {
         h.raw("<p role=\"status\">").raw(if done { "Thank you. " } else { "" }).raw("Judged <b>");
-        h.text(&judged.verdict).raw("</b> by ").text(&judged.by).raw(" at ").time(judged.at).raw(".</p>");
+        h.text(judged.verdict).raw("</b> by ").text(&judged.by).raw(" at ").time(judged.at).raw(".</p>");
     }
-    h.raw("<form method=\"post\"><p><label>Why? (may stay empty)<br><input name=\"comment\" maxlength=\"1000\"></label></p>");
+    h.raw("<form method=\"post\"><p><label>Why? (may stay empty)<br><input class=\"full\" name=\"comment\" maxlength=\"1000\"></label></p>");
     h.raw(
         "<p><button class=\"big\" name=\"verdict\" value=\"useful\">It was worth waking up for</button></p>",
     );

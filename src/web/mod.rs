@@ -6,7 +6,9 @@ mod api_v2;
 mod callbacks;
 mod deadline;
 mod exposed;
+mod feedback;
 mod guard;
+mod incidents;
 mod json;
 mod judge;
 mod metrics;
@@ -17,12 +19,11 @@ mod server;
 mod state;
 mod views;
 
+pub use incidents::PagerIncidents;
 pub use metrics::WebMetrics;
 pub use server::Web;
-pub use state::{Options, Parts};
+pub use state::{Options, PagerSource, Parts};
 pub use views::{
-    AlertState, AlertView, ArrivalView, Baseline, BoxFuture, CommandError, DroppedTargetView, FeedbackView,
-    HistoryView, IncidentAlertView, IncidentFeedback, IncidentState, IncidentView, Incidents, JudgedView,
-    Lifecycle, PageView, RuleFeedback, RuleGroupView, RuleHealth, RuleKind, RuleView, RulesView, RuntimeView,
-    TargetHealth, TargetView, TargetsView, TokenView, Verdict,
+    Baseline, BoxFuture, CommandError, IncidentFeedback, Incidents, Lifecycle, RuleFeedback, RulesView,
+    RuntimeView, TargetsView, TokenView,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,7 +14,7 @@ use super::exposed::{self, MetricsPage, negotiate};
 use super::metrics::{CodeLabel, RequestLabels};
 use super::params::{Params, decode};
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
-use super::state::{Options, Parts, State};
+use super::state::{Options, Parts, SMALL_BODY, State};
 use super::{ack, api, api_v2, callbacks, guard, judge, pages};
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
@@ -105,10 +105,35 @@ impl Web {
         }
         let mut params = Params::default();
         let mut bytes = Bytes::new();
+        // Until it is answered.
+        let _large;
         if head.method == Method::POST || head.method == Method::PUT {
             // Who has proved nothing yet is not listened to for long.
-            let most = if callbacks::is_one(&path) { callbacks::MAX_BODY } else { usize::MAX };
-            let limited = Limited::new(incoming, state.options.max_body_bytes.min(most)).collect();
+            let usual = state.options.max_body_bytes;
+            let most = match path.as_str() {
+                path if callbacks::is_one(path) => callbacks::MAX_BODY.min(usual),
+                // The long lists are for those whose alerts would be taken.
+                "/api/v2/alerts" if guard::check(state.posture(), &head.headers).is_ok() => {
+                    usual.max(state.options.max_alerts_bytes)
+                }
+                _ => usual,
+            };
+            if incoming.size_hint().lower() > most as u64 {
+                return ("other", text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
+            }
+            let size = incoming.size_hint().upper().unwrap_or(most as u64);
+            if size > SMALL_BODY {
+                let units = u32::try_from(size.div_ceil(SMALL_BODY)).unwrap_or(u32::MAX);
+                let wait = state.large_bodies.acquire_many(units);
+                let Ok(Ok(permit)) = tokio::time::timeout(state.options.body_timeout, wait).await else {
+                    return (
+                        "other",
+                        text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"),
+                    );
+                };
+                _large = permit;
+            }
+            let limited = Limited::new(incoming, most).collect();
             bytes = match tokio::time::timeout(state.options.body_timeout, limited).await {
                 Ok(Ok(collected)) => collected.to_bytes(),
                 Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
@@ -264,6 +289,10 @@ async fn federate(state: &Arc<State>, asked: Asked) -> Answer {
 
 fn ready(state: &State) -> Answer {
     match state.parts.lifecycle.ready() {
+        true if (state.parts.pager)().is_some_and(|p| !p.is_durable()) => text(
+            StatusCode::OK,
+            "sideband is ready.\nTHE LEDGER TAKES NOTHING: pages go out from memory, and a restart would forget them.\n",
+        ),
         true => text(StatusCode::OK, "sideband is ready.\n"),
         false => text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n"),
     }

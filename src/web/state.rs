@@ -10,11 +10,14 @@ use super::exposed::{ExternalLabels, MetricsPage};
 use super::guard::{self, Posture};
 use super::metrics::WebMetrics;
 use super::views::{Incidents, Lifecycle, RulesView, TargetsView};
-use crate::model::{Clock, Timestamp};
+use crate::model::{Clock, Order as _, Timestamp};
 use crate::net::auth::Security;
 use crate::paging::PagerHandle;
 use crate::promql::Engine;
 use crate::storage::Storage;
+
+/// Gives the pager, while paging is configured.
+pub type PagerSource = Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>;
 
 /// The rooms behind the routes.
 #[derive(Clone)]
@@ -30,7 +33,7 @@ pub struct Parts {
     pub targets: Arc<dyn TargetsView>,
     pub incidents: Arc<dyn Incidents>,
     /// The pager, while paging is configured.
-    pub pager: Arc<dyn Fn() -> Option<PagerHandle> + Send + Sync>,
+    pub pager: PagerSource,
     pub lifecycle: Arc<dyn Lifecycle>,
 }
 
@@ -55,6 +58,8 @@ pub struct Options {
     pub query_concurrency: usize,
     /// Bytes of a request's body.
     pub max_body_bytes: usize,
+    /// The same of a list of alerts that is posted.
+    pub max_alerts_bytes: usize,
     /// How long a request's body may take.
     pub body_timeout: std::time::Duration,
     /// Flags and their values, for `/api/v1/status/flags`.
@@ -75,6 +80,7 @@ impl Default for Options {
             query_timeout_ms: 120_000,
             query_concurrency: 20,
             max_body_bytes: 1 << 20,
+            max_alerts_bytes: 16 << 20,
             body_timeout: std::time::Duration::from_secs(30),
             flags: Vec::new(),
             revision: String::new(),
@@ -82,23 +88,34 @@ impl Default for Options {
     }
 }
 
+/// Bodies of the usual greatest size that are read at one time, beside one of `max_alerts_bytes`; further ones wait.
+const LARGE_BODIES: usize = 8;
+/// A body of this size, bytes, is read at once.
+pub(super) const SMALL_BODY: u64 = 64 * 1024;
+
 /// Parts, options, and what the routes remember.
 pub(super) struct State {
     pub parts: Parts,
     pub options: Options,
     pub page: MetricsPage,
     pub queries: Arc<Semaphore>,
+    /// Memory for large bodies, in pieces of [`SMALL_BODY`]: taken until the request is answered. Or a few hundred slow
+    /// clients, or long lists of alerts, would fill a small pod's memory.
+    pub large_bodies: Semaphore,
     external_labels: RwLock<ExternalLabels>,
 }
 
 impl State {
     pub fn new(parts: Parts, options: Options) -> Self {
         let queries = Arc::new(Semaphore::new(options.query_concurrency.max(1)));
+        let bodies = options.max_alerts_bytes + LARGE_BODIES * options.max_body_bytes;
+        let pieces = bodies.div_ceil(SMALL_BODY as usize);
         Self {
             parts,
             options,
             page: MetricsPage::default(),
             queries,
+            large_bodies: Semaphore::new(pieces),
             external_labels: RwLock::new(Arc::from([])),
         }
     }
@@ -112,7 +129,7 @@ impl State {
     }
 
     pub fn set_external_labels(&self, mut labels: Vec<(String, String)>) {
-        labels.sort();
+        labels.order();
         let mut current = self.external_labels.write().unwrap_or_else(PoisonError::into_inner);
         // The page keeps what it rendered for as long as these are the very same.
         if **current != *labels {

@@ -9,6 +9,7 @@ mod load;
 mod mail;
 mod model;
 mod pager;
+mod peers;
 mod receivers;
 mod report;
 mod schedules;

@@ -208,3 +208,22 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_prometheus_lets_pass_passes() {
+    // Without any sample on one side nothing is ambiguous.
+    let on_pod = |query: &str| vector(query).len();
+    assert!(instant("limit / on () group_left requests_total").is_err());
+    assert_eq!(on_pod("absent_one / on () group_left requests_total"), 0);
+    // A parameter is looked at where there is something to work on.
+    assert_eq!(on_pod("double_exponential_smoothing(absent_one[5m], 0, 0.5)"), 0);
+    assert!(instant("double_exponential_smoothing(limit[5m], 0, 0.5)").is_err());
+    let warnings = |query: &str| instant(query).unwrap().annotations.warnings.len();
+    assert_eq!(warnings("quantile_over_time(2, absent_one[5m])"), 0);
+    assert_eq!(warnings("quantile_over_time(2, limit[5m])"), 1);
+    assert!(
+        instant("quantile(1700002000, limit)").unwrap().annotations.warnings[0].contains("got 1.700002e+09")
+    );
+    // A label that `without` leaves out stays out also when it is the one of the values.
+    assert_eq!(vector(r#"count_values without (pod) ("pod", limit)"#), ["{} => 1"]);
+}

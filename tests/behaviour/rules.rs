@@ -10,8 +10,8 @@ use sideband::promql::Engine;
 use sideband::rules::check::lint;
 use sideband::rules::file::{Options, RuleFile, parse};
 use sideband::rules::{
-    AlertSink, Context, Feedback, Group, Health, Loaded, Manager, Parts, RuleFilter, RuleMetrics, RuleType,
-    Settings, Target,
+    AlertSink, Context, Feedback, Group, Health, Loaded, Manager, Parts, RuleMetrics, RuleType, Settings,
+    Target,
 };
 use sideband::storage::{SourceId, Storage};
 
@@ -177,7 +177,7 @@ impl Bench {
     }
 
     fn view(&self) -> Vec<sideband::rules::GroupView> {
-        sideband::rules::views(self.groups.iter(), &RuleFilter::default())
+        sideband::rules::views(self.groups.iter())
     }
 
     fn evaluate(&self, t: Timestamp) {
@@ -333,6 +333,43 @@ fn pending_goes_on_after_a_restart() {
 }
 
 #[test]
+fn what_fired_before_a_restart_and_does_not_any_more_is_said_to_be_over() {
+    let text = ALERT.replace(" {{ nope_is_fine }}", "");
+    let fired = || {
+        let before = Bench::new(&text);
+        (0..=4).for_each(|t| before.tick(t * 15 * S, 2.0));
+        assert!(before.now("ALERTS")[0].0.contains("firing"));
+        before.storage.clone()
+    };
+    // Down for two minutes, and it is over. For a minute nothing is said: what the rule reads may not have been scraped.
+    let after = Bench::on(fired(), &text);
+    for t in 12..16 {
+        after.tick(t * 15 * S, 0.0);
+        assert!(after.sent().is_empty() && after.now("ALERTS")[0].0.contains("firing"), "{t}");
+    }
+    (16..20).for_each(|t| after.tick(t * 15 * S, 0.0));
+    let said = after.sent.0.lock().unwrap().clone();
+    let (at, alert) = &said[0];
+    assert_eq!((said.len(), alert.starts_at <= 60 * S, alert.ends_at), (1, true, *at), "{said:?}");
+    assert!(after.now("ALERTS").is_empty());
+    // It goes on after all: said at once, and nothing was said to be over.
+    let again = Bench::on(fired(), &text);
+    again.tick(12 * 15 * S, 0.0);
+    again.tick(13 * 15 * S, 2.0);
+    assert_eq!(again.sent(), [(13 * 15, true)]);
+    // What had ended before is not spoken of, nor is what ended longer ago than the tolerance.
+    let ended = fired();
+    let before = Bench::on(ended.clone(), &text);
+    (5..=30).for_each(|t| before.tick(t * 15 * S, if t < 6 { 2.0 } else { 0.0 }));
+    let next = Bench::on(ended, &text);
+    (40..60).for_each(|t| next.tick(t * 15 * S, 0.0));
+    assert!(next.sent().is_empty(), "{:?}", next.sent());
+    let late = Bench::on(fired(), &text);
+    (300..320).for_each(|t| late.tick(t * 15 * S, 0.0));
+    assert!(late.sent().is_empty());
+}
+
+#[test]
 fn a_reload_keeps_the_state_of_rules_that_stay() {
     let text = ALERT.replace(" {{ nope_is_fine }}", "");
     let bench = Bench::new(&text);
@@ -415,21 +452,25 @@ async fn the_manager_pages_when_samples_come_and_keeps_baselines() {
     assert_eq!((alert.name(), alert.starts_at), ("A", t));
     // A reload in which the rules stay keeps the alert.
     manager.apply(loaded(&format!("{rules}  - {{record: s, expr: x}}\n")), &mut next).await;
-    assert_eq!(manager.alerts().len(), 1);
-    let views = manager.groups(&RuleFilter::default());
+    let active =
+        |m: &Manager| m.groups().iter().flat_map(|g| &g.rules).map(|r| r.alerts.len()).sum::<usize>();
+    assert_eq!(active(&manager), 1);
+    let views = manager.groups();
     assert_eq!(
         views[0].rules.iter().map(|r| r.kind).collect::<Vec<_>>(),
-        ["alerting", "recording", "sigma", "recording"]
+        [RuleType::Alerting, RuleType::Recording, RuleType::Sigma, RuleType::Recording]
     );
-    assert_eq!((views[0].rules[0].state, views[0].rules[3].health), (Some("firing"), "unknown"));
-    let only = RuleFilter { kind: Some(RuleType::Sigma), ..RuleFilter::default() };
-    let json = serde_json::to_value(manager.groups(&only)).unwrap();
-    assert_eq!(json[0]["rules"][0]["series"][0]["value"], 2.0);
-    assert_eq!(json[0]["rules"][0]["type"], "sigma");
+    assert_eq!(
+        (views[0].rules[0].state().as_str(), views[0].rules[3].health.as_str()),
+        ("firing", "unknown")
+    );
+    let json = serde_json::to_value(manager.groups()).unwrap();
+    assert_eq!(json[0]["rules"][2]["sigma"]["series"][0]["value"], 2.0);
+    assert_eq!(json[0]["rules"][2]["type"], "alerting");
     assert_eq!(manager.feedback(&by_name("S"), &Feedback::NewNormal).series, 1);
     // Groups that are gone end.
     manager.apply(Loaded::default(), &mut next).await;
-    assert!(manager.alerts().is_empty());
+    assert_eq!(active(&manager), 0);
     manager.apply(loaded(rules), &mut next).await;
     let mut appender = storage.appender(SourceId(1));
     appender.append(id, t + 1, 2.0).unwrap();
@@ -561,7 +602,7 @@ async fn a_new_series_learns_from_a_central_store_in_the_background() {
                     SourceId(99)
                 })
                 .await;
-            let series = manager.groups(&RuleFilter::default()).remove(0).rules.remove(0).series.unwrap();
+            let series = manager.groups().remove(0).rules.remove(0).sigma.unwrap().series;
             if let Some(one) = series.iter().find(|s| s.ready) {
                 return (one.center.unwrap(), one.samples);
             }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sideband::model::{Labels, Matcher, Sample, SystemClock, is_stale_nan, yaml};
-use sideband::scrape::{GlobalDefaults, Manager, ScrapeConfig, ScrapeJob, ScrapeMetrics, TargetView};
+use sideband::scrape::{
+    GlobalDefaults, Manager, ScrapeConfig, ScrapeJob, ScrapeMetrics, TargetHealth, TargetView,
+};
 use sideband::storage::{SourceId, Storage};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -140,7 +142,8 @@ impl World {
     }
 
     async fn until_scraped(&self) -> TargetView {
-        self.until("scraped", |w| w.manager.targets().iter().all(|t| t.health != "unknown")).await;
+        self.until("scraped", |w| w.manager.targets().iter().all(|t| t.health != TargetHealth::Unknown))
+            .await;
         self.manager.targets().remove(0)
     }
 }
@@ -157,7 +160,10 @@ async fn a_page_becomes_samples_and_the_scrape_reports_itself() {
     let w = world();
     w.manager.apply(jobs(&job(&server.address, "  extra_scrape_metrics: true\n"))).unwrap();
     let view = w.until_scraped().await;
-    assert_eq!((view.health, view.last_error.as_str(), view.scrape_pool.as_str()), ("up", "", "app"));
+    assert_eq!(
+        (view.health, view.last_error.as_str(), view.scrape_pool.as_str()),
+        (TargetHealth::Up, "", "app")
+    );
     assert_eq!(view.scrape_url, format!("http://{}/metrics", server.address));
     w.until("two scrapes", |w| w.samples("a_total").len() >= 2).await;
     let labels = &w.labels("a_total")[0];
@@ -254,7 +260,7 @@ async fn what_is_wrong_with_an_answer_is_said_and_nothing_of_it_is_kept() {
         let w = world();
         w.manager.apply(jobs(&job(&server.address, more))).unwrap();
         let view = w.until_scraped().await;
-        assert_eq!(view.health, "down", "{name}");
+        assert_eq!(view.health, TargetHealth::Down, "{name}");
         assert!(
             view.last_error.contains(error) && !view.last_error.is_empty(),
             "{name}: {}",
@@ -280,10 +286,10 @@ async fn single_samples_that_cannot_be_are_dropped_and_the_rest_is_kept() {
         let view = w.until_scraped().await;
         if samples < 0 {
             // Text 0.0.4 has no negative timestamps when Prometheus reads it.
-            assert_eq!(view.health, "down", "{name}");
+            assert_eq!(view.health, TargetHealth::Down, "{name}");
             continue;
         }
-        assert_eq!((view.health, w.last("ok")), ("up", Some(1.0)), "{name}: {}", view.last_error);
+        assert_eq!((view.health, w.last("ok")), (TargetHealth::Up, Some(1.0)), "{name}: {}", view.last_error);
         let at = w.samples("ok")[0].t;
         assert_eq!(w.samples("m").iter().filter(|s| s.t <= at).count(), samples as usize, "{name}");
         assert!(w.samples("m").iter().all(|s| s.v == 1.0), "{name}");
@@ -419,7 +425,7 @@ async fn a_reload_leaves_unchanged_targets_alone() {
     let sources = w.manager.sources();
     w.manager.apply(jobs(&config)).unwrap();
     assert_eq!(w.manager.sources(), sources);
-    assert_eq!(w.manager.targets()[0].health, "up");
+    assert_eq!(w.manager.targets()[0].health, TargetHealth::Up);
     // Changed in a way that leaves the target what it is: the series go on under the same source.
     w.manager.apply(jobs(&format!("{config}  sample_limit: 100\n"))).unwrap();
     assert_eq!(w.manager.sources(), sources);

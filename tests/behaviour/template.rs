@@ -62,7 +62,23 @@ fn rule_templates() {
             "{{ toDuration 90.5 }} {{ (toTime 0).Format \"Jan 2, 2006 at 3:04pm (MST)\" }}",
             "1m30.5s Jan 1, 1970 at 12:00am (UTC)",
         ),
-        ("{{ title \"hello o'neil foo-bar\" }}", "Hello O'neil Foo-Bar"),
+        ("{{ title \"hello o'neil foo-bar 0x1F aB..c\" }}", "Hello O'neil Foo-Bar 0X1F AB..C"),
+        ("{{ printf \"%[2]s %[1]d\" 1 \"a\" }} {{ printf \"%[3]d\" 1 }}", "a 1 %!d(BADINDEX)"),
+        (
+            "{{ printf \"%8.3f|%5d|%#o\" \"YWJj\" \"x\" \"y\" }}",
+            "%!f(string=     YWJ)|%!d(string=    x)|%!o(string=y)",
+        ),
+        ("{{ printf \"%q %q %q\" 5 'a' 39 }}", "'\\x05' 'a' '\\''"),
+        ("{{ printf \"%g\" 1.5 nil }} {{ urlquery nil }}", "1.5%!(EXTRA <nil>) %3Cno+value%3E"),
+        ("{{ printf \"%d\" (args 1 2) }}", "map[%!d(string=arg0):1 %!d(string=arg1):2]"),
+        ("{{ print (safeHtml \"a\") 1 (safeHtml \"b\") }}", "a1b"),
+        (
+            "{{ (toTime 0).Month }} {{ printf \"%02d\" (toTime 0).Month }} {{ eq (toTime 0).Weekday 4 }}",
+            "January 01 true",
+        ),
+        ("{{ humanize \"1_000\" }} {{ if false }}{{ 9223372036854775808 }}{{ end }}", "1k "),
+        ("{{ reReplaceAll \"[[a&&b]+\" \"x\" \"a&[b\" }} {{ match \"\\\\d\" \"٣\" }}", "x false"),
+        ("{{ define \"e\" }} {{ end }}{{ define \"e\" }}x{{ end }}{{ template \"e\" }}", "x"),
         ("{{ reReplaceAll \"(.*):.*\" \"$1\" $labels.instance }}", "db"),
     ] {
         assert_eq!(rule(text).as_deref(), Ok(expected), "{text}");
@@ -74,6 +90,7 @@ fn what_cannot_be_read_is_said_at_once_and_where() {
     for (text, part) in [
         ("{{ $label.x }}", "undefined variable"),
         ("{{ nofunction 1 }}", "\"nofunction\" not defined"),
+        ("{{ define \"a\" }}x{{ end }}{{ define \"a\" }}y{{ end }}", "multiple definition of template \"a\""),
         ("{{ $value * 100 }}", "unexpected \"*\" in operand"),
         ("{{", "unclosed action"),
         ("{{ if true }}", "unexpected end"),
@@ -191,6 +208,17 @@ fn message_templates_share_definitions() {
         ("{{ .StartsAt }}", ""),
         ("{{ (index .Alerts 1).StartsAt | tz \"Europe/Paris\" | date \"15:04 MST\" }}", "01:00 CET"),
         ("{{ .CommonLabels.none }}{{ .ExternalURL }}", ""),
+        // Labels and pairs say themselves.
+        (
+            "{{ .GroupLabels }}|{{ .GroupLabels.SortedPairs }}|{{ .CommonAnnotations }}",
+            "alertname=X, a=1|alertname=X, a=1|",
+        ),
+        (
+            "{{ printf \"%q\" .GroupLabels }} {{ list .GroupLabels 1 }}",
+            "\"alertname=X, a=1\" [alertname=X, a=1 1]",
+        ),
+        ("{{ .GroupLabels.Remove (stringSlice \"alertname\") }}", "a=1"),
+        ("{{ title \"fOO_bAR don't 1ST ÉA\" }}", "Foo_bar Don't 1St Éa"),
     ] {
         match run(text) {
             Ok(text) => assert_eq!(text, expected),
@@ -198,6 +226,17 @@ fn message_templates_share_definitions() {
                 assert!(expected.is_empty() && e.to_string().contains("can't evaluate field"), "{text}: {e}")
             }
         }
+    }
+    // Go converts nothing: neither a list of anything into one of texts, nor a safe text into a text.
+    for text in [
+        "{{ .GroupLabels.Remove (list \"alertname\") }}",
+        "{{ append (stringSlice \"a\") \"b\" }}",
+        "{{ join \",\" (list \"a\") }}",
+        "{{ toUpper (safeHtml \"a\") }}",
+        "{{ dict (safeUrl \"a\") 1 }}",
+        "{{ index .GroupLabels (safeHtml \"a\") }}",
+    ] {
+        assert!(run(text).is_err(), "{text}");
     }
 }
 

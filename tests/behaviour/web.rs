@@ -18,7 +18,11 @@ use sideband::model::{Labels, ManualClock, MetricMetadata, MetricType};
 use sideband::net::auth::Security;
 use sideband::net::listener as server;
 use sideband::net::listener::ServerLimits;
+use sideband::paging::incident::{State as IncidentState, Verdict};
+use sideband::paging::{AckView, IncidentView, JudgedView};
 use sideband::promql::{Engine, EngineOptions};
+use sideband::rules::{GroupView, Taken};
+use sideband::scrape::{DroppedTargetView, TargetView};
 use sideband::storage::{SourceId, Storage};
 use sideband::web::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +36,7 @@ const NOW: i64 = 1_795_219_200_000;
 /// Everything behind the routes, remembering what was done to it.
 #[derive(Default)]
 struct Fake {
-    groups: Mutex<Vec<RuleGroupView>>,
+    groups: Mutex<Vec<GroupView>>,
     targets: Mutex<Vec<TargetView>>,
     incidents: Mutex<Vec<IncidentView>>,
     done: Mutex<Vec<String>>,
@@ -55,13 +59,13 @@ impl Fake {
 }
 
 impl RulesView for Fake {
-    fn groups(&self) -> Vec<RuleGroupView> {
+    fn groups(&self) -> Vec<GroupView> {
         self.groups.lock().unwrap().clone()
     }
-    fn feedback(&self, said: &RuleFeedback) -> Result<FeedbackView, CommandError> {
+    fn feedback(&self, said: &RuleFeedback) -> Result<Taken, CommandError> {
         let RuleFeedback { group, rule, series, baseline, from, to } = said;
         self.did(format!("{rule} of {group:?}: {baseline:?} {from} to {to}, {series:?}"));
-        Ok(FeedbackView { rules: 1, baselines: 2, ..FeedbackView::default() })
+        Ok(Taken { rules: 1, series: 2, ..Taken::default() })
     }
 }
 
@@ -90,22 +94,22 @@ impl Incidents for Fake {
         self.did(format!("ack {id} by {by}: {comment}"));
         self.change(id, |i| {
             i.state = IncidentState::Acknowledged;
-            i.acknowledged_by = by.into();
-            i.acknowledged_at = Some(NOW);
+            i.acknowledged = Some(AckView { by: by.into(), at: NOW, ..AckView::default() });
         })
     }
     fn resolve(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
         self.did(format!("resolve {id} by {by}: {comment}"));
         self.change(id, |i| i.state = IncidentState::Resolved)
     }
-    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<IncidentView, CommandError> {
+    fn judge(&self, id: &str, said: &IncidentFeedback) -> Result<(IncidentView, Taken), CommandError> {
         let IncidentFeedback { verdict, baseline, from, to, by, comment, .. } = said;
         self.did(format!("judge {id}: {verdict:?} {baseline:?} {from:?} {to:?} by {by}: {comment}"));
         self.change(id, |i| {
             let verdict = verdict.map_or("none", |v| if v == Verdict::Useful { "useful" } else { "useless" });
             let (by, comment) = (by.clone(), comment.clone());
-            i.judged = Some(JudgedView { verdict: verdict.into(), by, at: NOW, comment });
+            i.judged = Some(JudgedView { verdict, by, at: NOW, comment });
         })
+        .map(|incident| (incident, Taken::default()))
     }
     fn read_judge_token(&self, token: &str) -> Result<TokenView, CommandError> {
         self.read_token(&token.replace("judge-", "good-"))
@@ -113,7 +117,7 @@ impl Incidents for Fake {
     fn judge_by_token(&self, token: &str, said: &IncidentFeedback) -> Result<TokenView, CommandError> {
         let view = self.read_judge_token(token)?;
         let said = IncidentFeedback { by: view.person.clone(), ..said.clone() };
-        Ok(TokenView { incident: self.judge(&view.incident.id, &said)?, ..view })
+        Ok(TokenView { incident: self.judge(&view.incident.id, &said)?.0, ..view })
     }
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError> {
         match token.strip_prefix("good-") {
@@ -183,7 +187,7 @@ impl World {
             id: "i1".into(),
             title: "Checkout <slow>".into(),
             severity: "page".into(),
-            group_labels: Labels::from_pairs([("alertname", "Slow"), ("job", "shop")]),
+            group_labels: [("alertname", "Slow"), ("job", "shop")].map(|(n, v)| (n.into(), v.into())).into(),
             step: 1,
             round: 1,
             started_at: NOW - 60_000,

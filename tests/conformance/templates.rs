@@ -119,6 +119,9 @@ fn message(data: &Json) -> Value {
             n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
         }
         Json::String(s) => Value::str(s.as_str()),
+        Json::Array(items) if items.iter().all(Json::is_string) => {
+            Value::strings(items.iter().map(message).collect())
+        }
         Json::Array(items) => Value::list(items.iter().map(message).collect()).expect("shallow"),
         Json::Object(o) if o.contains_key("numbers") => {
             let kind = data["numbers"].as_str().unwrap_or_default();
@@ -148,10 +151,10 @@ fn message(data: &Json) -> Value {
 
 fn labels(data: &Json) -> Value {
     match data.as_object() {
-        None => Value::map(MapKind::NoLabels, BTreeMap::new()).expect("flat"),
+        None => Value::map(MapKind::NoKv, BTreeMap::new()).expect("flat"),
         Some(o) => {
             let pairs = o.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()));
-            Value::labels(&Labels::from_pairs(pairs))
+            Value::kv(&Labels::from_pairs(pairs))
         }
     }
 }

@@ -6,119 +6,20 @@ are killed in turn.
 
 import argparse
 import json
-import random
 import socket
-import struct
 import sys
 import threading
 import time
-from collections import defaultdict
-from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from stage import Failed, Inbox, Server, expect, free_port, http, main, request, wait  # noqa: E402
+import clock  # noqa: E402
+import disk  # noqa: E402
+import kills  # noqa: E402
+from kills import PAGING, moment  # noqa: E402
+from stage import Inbox, Server, expect, free_port, http, main, request, wait  # noqa: E402
 
 ARGUMENTS = argparse.Namespace(kills=20, seed=None)
-
-# Seconds until the backup is paged, and what a receiver may take at the most.
-ACK_TIMEOUT = 4
-PAGER_TIMEOUT = 1
-
-PAGING = """
-route:
-  receiver: tickets
-  group_by: [alertname]
-  group_wait: 0s
-  group_interval: 1s
-  repeat_interval: 12h
-  escalation_policy: main
-receivers:
-  - {{name: tickets}}
-  - {{name: a, webhook_configs: [{{url: "http://{inbox}/a", timeout: {timeout}s}}]}}
-  - {{name: b, webhook_configs: [{{url: "http://{inbox}/b", timeout: {timeout}s}}]}}
-users:
-  - {{name: ann, receiver: a}}
-  - {{name: bob, receiver: b}}
-escalation_policies:
-  - name: main
-    steps:
-      - {{notify: [user/ann], ack_timeout: {ack}s}}
-      - {{notify: [user/bob], ack_timeout: 1h}}
-"""
-
-
-class Attempt:
-    """A request that the pager has read."""
-
-    def __init__(self, to, key, at, message):
-        self.to, self.key, self.at = to, key, at
-        self.status = message["status"]
-        self.alert = message["groupLabels"]["alertname"]
-        self.triggered = moment(message["incident"]["triggeredAt"])
-        self.incident = message["incident"]["id"]
-        self.step, self.loop = message["step"]["number"], message["step"]["loop"]
-        self.delivered = False
-
-
-def moment(text):
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-class UnreliablePager:
-    """Answers half of the requests; the others get 500, 429 with Retry-After, no answer, or a broken connection."""
-
-    def __init__(self, seed):
-        self.random, self.lock = random.Random(seed), threading.Lock()
-        self.attempts, self.reliable = [], False
-        self.failures = defaultdict(int)
-        pager = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                at = time.time()
-                attempt = Attempt(self.path.strip("/"), self.headers.get("Idempotency-Key"), at, json.loads(body))
-                with pager.lock:
-                    pager.attempts.append(attempt)
-                    well = pager.reliable or pager.random.random() < 0.5
-                    how = "ok" if well else pager.random.choice(["500", "429", "hang", "reset"])
-                    pager.failures[how] += 1
-                if how == "hang":
-                    time.sleep(PAGER_TIMEOUT + 0.5)
-                if how in ("hang", "reset"):
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    self.close_connection = True
-                    self.connection.close()
-                    return
-                self.send_response({"ok": 200, "500": 500, "429": 429}[how])
-                if how == "429":
-                    self.send_header("Retry-After", "1")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                attempt.delivered = how == "ok"
-
-            def log_message(self, *_):
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            request_queue_size = 256
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        self.http = Quiet(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def all(self):
-        with self.lock:
-            return list(self.attempts)
-
 
 def restart(stage, name, url, config):
     """Starts a killed sideband again at its place."""
@@ -142,176 +43,8 @@ def incidents(url, state="all"):
     return json.loads(http(f"{url}/api/v1/incidents?state={state}"))["data"]["incidents"]
 
 
-def percentile(values, share):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
-
-
 def killed_at_random_moments(stage):
-    seed = ARGUMENTS.seed if ARGUMENTS.seed is not None else random.SystemRandom().randrange(1 << 32)
-    print(f"      {ARGUMENTS.kills} kills, --seed {seed}", flush=True)
-    dice, pager = random.Random(seed), UnreliablePager(seed + 1)
-    stage.file("sideband/paging.yml", PAGING.format(inbox=pager.address, timeout=PAGER_TIMEOUT, ack=ACK_TIMEOUT))
-    config = "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"
-    url = stage.sideband(config)
-    # By name: what was taken, acknowledged (and when that was known), resolved.
-    taken, acknowledged, resolved = {}, {}, {}
-    waiting, starts = [], []
-
-    def alert(name, ends):
-        text = lambda t: t.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"labels": {"alertname": name, "severity": "page"}, "annotations": {"summary": name},
-                "startsAt": text(began[name]), "endsAt": text(ends)}
-
-    began = {}
-
-    def act(until):
-        """What happens to a sideband before its end: alerts come, are acknowledged, are resolved."""
-        while time.time() < until:
-            what = dice.random()
-            now = datetime.now(timezone.utc)
-            if what < 0.5 and len(began) < 3 * ARGUMENTS.kills + 10:
-                name = f"alert-{len(began)}"
-                began[name] = now
-                waiting.append(("fire", name))
-            elif what < 0.7 and taken:
-                name = dice.choice(list(taken))
-                paged = any(a.alert == name for a in pager.all())
-                if paged and name not in acknowledged and name not in resolved:
-                    waiting.append(("ack", name))
-            elif what < 0.8 and taken:
-                name = dice.choice(list(taken))
-                if name not in resolved and (("resolve", name)) not in waiting:
-                    waiting.append(("resolve", name))
-            settle()
-            time.sleep(dice.uniform(0, 0.25))
-
-    def settle():
-        """Says what was not heard yet. Whoever gets no answer says it again, as every sender does."""
-        for item in list(waiting):
-            what, name = item
-            if what == "fire":
-                done = post(url + "/api/v2/alerts", [alert(name, datetime.now(timezone.utc) + timedelta(hours=6))])
-                if done:
-                    taken[name] = time.time()
-            elif what == "resolve":
-                done = post(url + "/api/v2/alerts", [alert(name, datetime.now(timezone.utc))])
-                if done:
-                    resolved[name] = time.time()
-            else:
-                try:
-                    # Who acknowledges has been paged, and knows the incident from there.
-                    number = next(a.incident for a in pager.all() if a.alert == name)
-                    one = json.loads(http(f"{url}/api/v1/incidents/{number}"))["data"]
-                    done = one["state"] != "triggered" or post(f"{url}/api/v1/incidents/{number}/ack", {"by": "ann"})
-                    # An earlier attempt may have been heard though its answer was lost.
-                    if done and one["state"] != "resolved":
-                        acknowledged[name] = time.time()
-                except (OSError, ValueError):
-                    done = False
-            if not done:
-                return
-            waiting.remove(item)
-
-    for n in range(ARGUMENTS.kills):
-        # Some die while they start, some in the middle of something, some in peace.
-        lives = dice.choice([0, 0.02, 0.1, 0.3, 0.6, 1.2]) * dice.uniform(0.5, 1.5)
-        killer = threading.Timer(lives, stage.processes["sideband"].kill)
-        killer.start()
-        act(time.time() + lives)
-        killer.join()
-        stage.processes["sideband"].wait()
-        start = time.time()
-        restart(stage, "sideband", url, config)
-        starts.append(time.time() - start)
-    settle_until = time.time() + 60
-    while waiting and time.time() < settle_until:
-        settle()
-    expect(not waiting, f"never taken: {waiting[:10]}")
-    pager.reliable = True
-
-    def missing():
-        delivered = defaultdict(set)
-        for a in pager.all():
-            if a.delivered:
-                delivered[a.alert].add((a.to, a.status))
-        due = time.time() - ACK_TIMEOUT - 1
-        lacks = []
-        for name, at in taken.items():
-            ended = min(acknowledged.get(name, 1e18), resolved.get(name, 1e18))
-            told = delivered[name]
-            # Whom something ended while the first page was still on its way need not be told of it.
-            if ("a", "firing") not in told and ended > at + ACK_TIMEOUT + 60:
-                lacks.append((name, "a"))
-            if ended > at + ACK_TIMEOUT + 60 and at < due and ("b", "firing") not in told:
-                lacks.append((name, "b"))
-            if name in resolved and ("a", "firing") in told and ("a", "resolved") not in told:
-                lacks.append((name, "the end"))
-        pending = any(time.time() - at < ACK_TIMEOUT + 2 for at in taken.values())
-        return lacks or (["timers still run"] if pending else [])
-
-    try:
-        wait("everything is delivered", lambda: not missing(), 120, 0.3)
-    except Failed:
-        names = {name for name, *_ in missing()}
-        about = [i for i in incidents(url, "all&limit=10000") if any(f'"{name}"' in json.dumps(i) for name in names)]
-        raise Failed(f"not delivered: {missing()[:10]}: {json.dumps(about)[:5000]}") from None
-    # Nothing comes after the end.
-    time.sleep(2)
-    check_what_the_pager_saw(pager.all(), acknowledged, resolved, taken)
-    report(pager, starts, taken, acknowledged, resolved)
-
-
-def check_what_the_pager_saw(attempts, acknowledged, resolved, taken):
-    keys, of_key, incident_of = defaultdict(set), defaultdict(set), defaultdict(set)
-    for a in attempts:
-        # The end is told to each person once, whatever step was reached.
-        what = (a.incident, a.to, a.status, *((a.step, a.loop) if a.status == "firing" else ()))
-        keys[what].add(a.key)
-        of_key[a.key].add(what)
-        incident_of[a.alert].add(a.incident)
-        expect(a.key, f"no key: {what}")
-        if a.status == "firing":
-            expect((a.to, a.step) in (("a", 1), ("b", 2)) and a.loop == 1, f"a step that should not be: {what}")
-        if a.to == "b" and a.status == "firing":
-            early = a.triggered + ACK_TIMEOUT - a.at
-            expect(early <= 0.005, f"{a.alert}: the backup was paged {early:.3f} s early")
-            ended = min(acknowledged.get(a.alert, 1e18), resolved.get(a.alert, 1e18))
-            # A second for a request that was under way.
-            expect(a.at < ended + 1, f"{a.alert}: the backup was paged {a.at - ended:.3f} s after the end")
-    changed = {w: k for w, k in keys.items() if len(k) != 1}
-    expect(not changed, f"keys that changed: {list(changed.items())[:5]}")
-    shared = {k: w for k, w in of_key.items() if len(w) != 1}
-    expect(not shared, f"keys with two meanings: {list(shared.items())[:5]}")
-    several = {n: i for n, i in incident_of.items() if len(i) != 1}
-    expect(not several, f"more than one incident: {list(several.items())[:5]}")
-    # Who was neither acknowledged nor resolved was paged at both steps; the others may have been.
-    for name in taken:
-        if name not in acknowledged and name not in resolved:
-            seen = {(a.to, a.status) for a in attempts if a.alert == name and a.delivered}
-            expect(seen >= {("a", "firing"), ("b", "firing")}, f"{name}: {seen}")
-
-
-def report(pager, starts, taken, acknowledged, resolved):
-    first, delivered, count = {}, {}, defaultdict(int)
-    for a in pager.all():
-        if a.status != "firing":
-            continue
-        due = a.triggered + (ACK_TIMEOUT if a.to == "b" else 0)
-        what = (a.alert, a.to)
-        first.setdefault(what, a.at - due)
-        if a.delivered:
-            delivered.setdefault(what, a.at - due)
-            count[a.key] += 1
-    for name, values in (("first page: attempted", [v for (_, to), v in first.items() if to == "a"]),
-                         ("first page: delivered", [v for (_, to), v in delivered.items() if to == "a"]),
-                         ("backup: attempted", [v for (_, to), v in first.items() if to == "b"]),
-                         ("backup: delivered", [v for (_, to), v in delivered.items() if to == "b"])):
-        print(f"      {name:22} {len(values):5}  late by p50 {percentile(values, 0.5):.3f} s, p99 {percentile(values, 0.99):.3f} s, "
-              f"max {max(values, default=float('nan')):.3f} s", flush=True)
-    print(f"      {len(taken)} incidents, {len(acknowledged)} acknowledged, {len(resolved)} resolved; pager: {dict(pager.failures)}; "
-          f"{sum(1 for n in count.values() if n > 1)} pages delivered twice under their key; kill to ready p50 "
-          f"{percentile(starts, 0.5) * 1000:.0f} ms, max {max(starts) * 1000:.0f} ms", flush=True)
+    kills.killed_at_random_moments(stage, ARGUMENTS.kills, ARGUMENTS.seed)
 
 
 FLEET_PAGING = """
@@ -572,7 +305,39 @@ def garbage_and_slow_bodies_harm_nobody(stage):
     expect(rss < 150 << 20, f"{rss >> 20} MiB resident")
 
 
-TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody, killed_at_random_moments]
+def ten_thousand_alerts_in_one_request(stage):
+    inbox = Inbox()
+    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=60))
+    url = stage.sideband("paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n")
+    alerts = url + "/api/v2/alerts"
+    text = "what happened, where, and what is to be done about it " * 2
+    began = time.time()
+    storm = [{"labels": {"alertname": "Storm", "instance": f"host-{n}", "severity": "page"}, "annotations": {"summary": text}} for n in range(10_000)]
+    status, body, _ = request(alerts, storm, timeout=30)
+    expect(status == 200, f"{status} {body}")
+    page = wait("one page of all", lambda: inbox.find("a"), 15)[0]
+    print(f"      {len(json.dumps(storm)) >> 20} MiB taken, and the page sent, in {page['at'] - began:.2f} s", flush=True)
+    expect(len(page["message"]["alerts"]) + page["message"]["truncatedAlerts"] == 10_000, f"{page['message']['truncatedAlerts']} truncated")
+    expect(len(json.loads(http(alerts))) == 10_000, "all are known")
+    status, body, _ = request(alerts, [{"labels": {"alertname": "Flood", "n": str(n)}} for n in range(50_001)], timeout=30)
+    expect(status == 400 and "50000" in body, f"{status} {body}")
+    expect(request(alerts, b"[" + b" " * (17 << 20) + b"]", {"Content-Type": "application/json"}, timeout=20, method="POST")[0] == 413, "17 MiB")
+    expect(request(url + "/api/v1/incidents/1/ack", b" " * (2 << 20), timeout=20, method="POST")[0] == 413, "2 MiB elsewhere")
+    # Several at once wait for each other; a small one passes by.
+    threads = [threading.Thread(target=request, args=(alerts, storm), kwargs={"timeout": 60}) for _ in range(4)]
+    for t in threads:
+        t.start()
+    expect(request(alerts, [{"labels": {"alertname": "Small"}}], timeout=30)[0] == 200, "a small one")
+    for t in threads:
+        t.join()
+    rss = int(Path(f"/proc/{stage.processes['sideband'].pid}/statm").read_text().split()[1]) * 4096
+    print(f"      {rss >> 20} MiB resident afterwards", flush=True)
+    expect(rss < 250 << 20, f"{rss >> 20} MiB resident")
+
+
+TESTS = [one_owner_for_an_incident, slow_and_refusing_receivers_hold_nobody, garbage_and_slow_bodies_harm_nobody,
+         ten_thousand_alerts_in_one_request, disk.a_full_disk,
+         disk.a_disk_that_turns_read_only, disk.a_damaged_ledger, clock.the_wall_clock_jumps, killed_at_random_moments]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

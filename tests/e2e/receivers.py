@@ -188,7 +188,7 @@ def a_page_by_mail_is_acknowledged_from_the_mail(stage):
     world = World(stage)
     world.depth = 20
     mail = wait("a mail", lambda: world.mailbox.mails and world.mailbox.mails[0], 15)
-    expect(mail["Subject"].startswith("[FIRING:1] QueueDeep"), mail["Subject"])
+    expect(mail["Subject"] == "[FIRING:1] the queue is deep (QueueDeep)", mail["Subject"])
     expect(mail["To"] == "Ann <ann@x.test>" and mail["From"] == "side@band.test", f"{mail['To']} {mail['From']}")
     expect(world.mailbox.clear == ["EHLO me.test", "STARTTLS"], f"said in the clear: {world.mailbox.clear}")
     expect(len(world.mailbox.logins) == 1, f"{world.mailbox.logins}")

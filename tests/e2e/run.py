@@ -473,6 +473,29 @@ def backtest_of_what_a_running_sideband_has(stage):
     expect(gate()["holds"] is False, gate())
 
 
+def history_is_imported(stage):
+    now = int(time.time()) // 60 * 60
+    lines = ["# TYPE depth gauge"]
+    # A series at a time, as promtool writes and reads it.
+    for shard in range(20):
+        lines += [f'depth{{shard="{shard}"}} {shard + i / 100} {now - 60 * (120 - i)}' for i in range(120)]
+    lines += [f"ancient 1 {now - 40 * 86400}", "# EOF"]
+    history, data = stage.file("history.om", "\n".join(lines) + "\n"), stage.dir / "data"
+    flags = ("import", "--storage.path", data)
+    done = run_command(stage, *flags, history)
+    expect(done.returncode == 0 and "2400 samples of 20 series; left out: 1 older than the retention" in done.stdout, f"{done}")
+    done = run_command(stage, *flags, history)
+    expect(": 0 samples of 0 series; left out: 2401 not newer than what is there" in done.stdout, f"again, nothing changes: {done}")
+    for text, said in (("a 1\n", "wrong.om:1:1: a has no timestamp"), ("a 1 x\n", "wrong.om:1")):
+        done = run_command(stage, *flags, stage.file("wrong.om", text))
+        expect(done.returncode == 1 and said in done.stderr, f"{done}")
+    url = stage.sideband(GLOBAL + NO_HOST, data=data)
+    expect(value(url, f"sum(count_over_time(depth[3h] @ {now}))") == 2400, "every sample is there")
+    expect(value(url, f'depth{{shard="7"}} @ {now - 60 * 60}') == 7.6, "with its value")
+    done = run_command(stage, *flags, history)
+    expect(done.returncode == 1 and "in use by another process" in done.stderr, f"beside the daemon: {done}")
+
+
 def report_postmortem_and_oncall(stage):
     inbox, target, url, config, port = paging_stage(stage, "2s")
     target.text = "queue_depth 20\n"
@@ -536,6 +559,7 @@ TESTS = [
     unacknowledged_goes_to_the_backup_and_acknowledged_does_not,
     kill_9_loses_no_page,
     a_drill_reaches_two_people,
+    history_is_imported,
     report_postmortem_and_oncall,
     what_changes_state_wants_authentication_beyond_loopback,
     *feedback.TESTS,

@@ -282,6 +282,86 @@ def amtool_works_against_sideband(stage):
     expect(set(answer["versionInfo"]) == {"version", "revision", "branch", "buildUser", "buildDate", "goVersion"}, str(answer))
 
 
+def alertmanager_and_sideband_answer_alike(stage):
+    """The same requests to /api/v2 of both: the same codes, and the same alerts and silences afterwards."""
+    inbox = Inbox()
+    ours = paging_sideband(stage, inbox)
+    theirs = run_alertmanager(stage, ROUTE.format(url=f"http://{inbox.address}/hook"))
+
+    def moment(seconds):
+        return datetime.fromtimestamp(time.time() + seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def both(method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        answers = [request(url + path, data, {"Content-Type": "application/json"} if data else {}, method=method)
+                   for url in (theirs, ours)]
+        codes = [a[0] for a in answers]
+        # Older ones answer some mistakes as their own.
+        expect(codes[0] == codes[1] or codes[0] >= 500 and codes[1] >= 400, f"{method} {path} {body}: theirs and ours {codes}: {[a[1][:200] for a in answers]}")
+        return [json.loads(a[1]) if a[0] == 200 and a[1] else None for a in answers]
+
+    for alerts in (
+        [{"labels": {"alertname": "a", "x": ""}, "annotations": {"s": "t"}, "generatorURL": "http://g.invalid/"}],
+        [{"labels": {"alertname": "b"}, "startsAt": moment(-60), "endsAt": moment(600)}],
+        [{"labels": {"alertname": "c"}, "startsAt": moment(60), "endsAt": moment(-60)}],
+        [{"labels": {"alertname": "d"}, "annotations": None}], [{"labels": {"alertname": "e"}, "extra": 1}],
+        [{}], [{"labels": {}}], [{"labels": {"": "x"}}], [{"labels": {"x": ""}}], [{"labels": {"x": 1}}], [], {}, None, "x",
+        [{"labels": {"alertname": "f"}, "startsAt": "yesterday"}],
+        [{"labels": {"alertname": "g"}}, {"labels": {}}],
+    ):
+        both("POST", "/api/v2/alerts", alerts)
+
+    def matcher(**fields):
+        return {"name": "alertname", "value": "z", "isRegex": False, "isEqual": True} | fields
+
+    def silence(**fields):
+        whole = {"matchers": [matcher()], "startsAt": moment(0), "endsAt": moment(3600), "createdBy": "me", "comment": "c"}
+        return {k: v for k, v in (whole | fields).items() if v != "leave out"}
+
+    nobody = "00000000-0000-4000-8000-000000000000"
+    for body in (
+        silence(), silence(startsAt=moment(1200), endsAt=moment(2400)), silence(endsAt=moment(60)),
+        *(silence(**{key: "leave out"}) for key in silence()), silence(matchers=[]), silence(matchers=None),
+        silence(comment=""), silence(createdBy=""), silence(endsAt=moment(-10)), silence(startsAt=moment(100), endsAt=moment(50)),
+        silence(matchers=[matcher(value="")]), silence(matchers=[matcher(value=".*", isRegex=True)]),
+        silence(matchers=[matcher(value="[", isRegex=True)]), silence(matchers=[matcher(name="")]),
+        silence(matchers=[{"name": "a", "value": "b"}]), silence(matchers=[{"name": "a", "isRegex": False}]),
+        silence(matchers=[{"name": "a", "value": "b", "isRegex": False}]), silence(matchers=[matcher(value=5)]),
+        silence(id=nobody), silence(id=""), {}, [], None, "x", silence(extra=1),
+    ):
+        both("POST", "/api/v2/silences", body)
+    for path in ("/api/v2/status", "/api/v2/receivers", "/api/v2/alerts?filter=alertname=a", "/api/v2/alerts?filter=bad",
+                 "/api/v2/alerts?filter=a=~%22%5B%22", "/api/v2/alerts?receiver=%5B", "/api/v2/alerts?active=1&silenced=no",
+                 "/api/v2/silences?filter=bad", "/api/v2/silence/x", f"/api/v2/silence/{nobody}", "/api/v2/nothing"):
+        both("GET", path)
+    both("DELETE", "/api/v2/silence/x")
+    both("DELETE", f"/api/v2/silence/{nobody}")
+    # What may change in place keeps its id, and what may not ends.
+    for change in ({"comment": "new"}, {"endsAt": moment(7200)}, {"matchers": [matcher(value="y")]}, {"startsAt": moment(60)}):
+        kept = []
+        for url in (theirs, ours):
+            def post(body):
+                return json.loads(request(url + "/api/v2/silences", json.dumps(body).encode(), {"Content-Type": "application/json"})[1])["silenceID"]
+            first = silence()
+            identity = post(first)
+            again = post(first | change | {"id": identity})
+            state = json.loads(http(f"{url}/api/v2/silence/{identity}"))["status"]["state"]
+            kept.append((again == identity, state))
+            for gone in {identity, again}:
+                request(f"{url}/api/v2/silence/{gone}", method="DELETE")
+        expect(kept[0] == kept[1], f"{change}: theirs and ours {kept}")
+
+    def alerts():
+        lists = both("GET", "/api/v2/alerts")
+        return [[(a["fingerprint"], a["labels"], a["annotations"], sorted(a), a["status"]["state"]) for a in part] for part in lists]
+
+    wait("the same alerts in the same order", lambda: (lambda l: l[0] and l[0] == l[1])(alerts()), 20)
+    for path in ("/api/v2/silences", "/api/v2/silences?filter=alertname=z", "/api/v2/silences?filter=alertname=~%22.*%22"):
+        lists = [[(s["status"]["state"], s["matchers"], s["comment"]) for s in part if s["status"]["state"] != "expired"]
+                 for part in both("GET", path)]
+        expect([s[0] for s in lists[0]] == [s[0] for s in lists[1]], f"{path}: {lists}")
+
+
 def amtool_and_sideband_choose_the_same_receivers(stage):
     """`amtool config routes test` against `sideband check routes`, over every combination of labels."""
     ours = Path(__file__).resolve().parent / "routes.yml"
@@ -540,7 +620,7 @@ def prometheus_fires_as_sideband_does_on_exported_rules(stage):
 
 
 TESTS = [prometheus_fires_as_sideband_does_on_exported_rules, prometheus_scrapes_two_sidebands, a_new_pod_learns_from_prometheus, promtool_accepts_the_self_metrics, promtool_queries_sideband,
-         alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband,
+         alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband, alertmanager_and_sideband_answer_alike,
          amtool_and_sideband_choose_the_same_receivers, prometheus_sends_its_alerts_here,
          sideband_sends_its_alerts_to_alertmanager, sideband_forwards_to_alertmanager_as_a_receiver, node_exporter_agrees_on_the_host]
 

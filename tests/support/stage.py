@@ -87,8 +87,16 @@ class Server:
             def log_message(self, *_):
                 pass
 
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                # Whoever asked was killed.
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(request, client_address)
+
         self.answer = answer
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = Quiet(("127.0.0.1", 0), Handler)
         self.address = f"127.0.0.1:{self.http.server_address[1]}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
@@ -164,12 +172,12 @@ class Stage:
         self.processes[name] = process
         return process
 
-    def sideband(self, config, name="sideband", flags=(), port=None, data=None):
+    def sideband(self, config, name="sideband", flags=(), port=None, data=None, env=None):
         """Starts sideband with a configuration text; gives its base URL."""
         port = port or free_port()
         path = self.file(f"{name}/sideband.yml", config)
         self.start(name, [self.binary, f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}",
-                          f"--storage.path={data or self.dir / name / 'data'}", *flags])
+                          f"--storage.path={data or self.dir / name / 'data'}", *flags], env)
         url = f"http://127.0.0.1:{port}"
         wait(f"{name} is ready", lambda: request(url + "/-/ready")[0] == 200, 15)
         return url

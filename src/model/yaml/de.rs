@@ -9,6 +9,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, Expected, Unexpected, Visit
 use super::error::Error;
 use super::scalar::{self, Integer};
 use super::spanned;
+use super::table;
 use super::tree::{Kind, Node, Tag};
 
 type Result<T> = std::result::Result<T, Error>;
@@ -49,7 +50,7 @@ impl Node {
         }
     }
 
-    fn text(&self, expected: &dyn Expected) -> Result<&str> {
+    pub(super) fn text(&self, expected: &dyn Expected) -> Result<&str> {
         self.scalar(Tag::Text).filter(|_| !self.is_null()).ok_or_else(|| self.mismatch(expected))
     }
 
@@ -65,7 +66,7 @@ impl Node {
         self.scalar(Tag::Float).and_then(scalar::float).ok_or_else(|| self.mismatch(expected))
     }
 
-    fn items(&self, expected: &dyn Expected) -> Result<&[Node]> {
+    pub(super) fn items(&self, expected: &dyn Expected) -> Result<&[Node]> {
         match &self.resolved().kind {
             Kind::Sequence(items) => Ok(items),
             _ if self.is_null() => Ok(&[]),
@@ -73,7 +74,7 @@ impl Node {
         }
     }
 
-    fn entries(&self, expected: &dyn Expected) -> Result<&[(Self, Self)]> {
+    pub(super) fn entries(&self, expected: &dyn Expected) -> Result<&[(Self, Self)]> {
         match &self.resolved().kind {
             Kind::Mapping(entries) => Ok(entries),
             _ if self.is_null() => Ok(&[]),
@@ -206,6 +207,8 @@ impl<'de> Deserializer<'de> for &Node {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
         if name == spanned::MARK {
             spanned::hand(self.place, self.defined);
+        } else if name == table::MARK {
+            table::hand(self);
         }
         visitor.visit_newtype_struct(self)
     }

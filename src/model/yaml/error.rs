@@ -6,9 +6,9 @@ use serde::de;
 
 use super::spanned::Place;
 
-/// A message and its place, which the nearest mapping or sequence adds.
+/// What is wrong with a value: a message and its place, which the nearest mapping or sequence adds.
 #[derive(Debug)]
-pub(super) struct Error(Box<Inner>);
+pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -17,21 +17,27 @@ struct Inner {
 }
 
 impl Error {
-    pub fn at(place: Place, message: impl Display) -> Self {
+    pub(super) fn at(place: Place, message: impl Display) -> Self {
         Self(Box::new(Inner { place, message: message.to_string() }))
     }
 
     /// Adds the place if there is none yet.
     #[cold]
-    pub fn or_at(mut self, place: Place) -> Self {
+    pub(super) fn or_at(mut self, place: Place) -> Self {
         if !self.0.place.is_known() {
             self.0.place = place;
         }
         self
     }
 
-    pub fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         self.0.place
+    }
+
+    #[cold]
+    pub(super) fn unknown(what: &str, name: &str, expected: &[&str]) -> Self {
+        let expected = expected.join(", ");
+        Self::at(Place::default(), format_args!("unknown {what} `{name}`, expected one of {expected}"))
     }
 }
 
@@ -51,16 +57,11 @@ impl de::Error for Error {
 
     #[cold]
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        unknown("field", field, expected)
+        Self::unknown("field", field, expected)
     }
 
     #[cold]
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        unknown("variant", variant, expected)
+        Self::unknown("variant", variant, expected)
     }
-}
-
-fn unknown(what: &str, name: &str, expected: &[&str]) -> Error {
-    let expected = expected.join(", ");
-    Error::at(Place::default(), format_args!("unknown {what} `{name}`, expected one of {expected}"))
 }

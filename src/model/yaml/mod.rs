@@ -4,6 +4,7 @@ mod de;
 mod error;
 mod scalar;
 mod spanned;
+mod table;
 mod tree;
 
 use std::fmt;
@@ -11,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use error::Error;
-use tree::Node;
-
+pub use error::Error;
 pub use spanned::{Place, Spanned};
+pub(crate) use table::from_yaml_by_serde;
+pub use table::{FromYaml, Key, Raw, read_keys};
+pub use tree::Node;
 
 /// What is wrong in a file, and where. Lines and columns count from 1; 0 says that the place is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,13 +23,13 @@ const MAX_DOCUMENTS: usize = 1024;
 
 /// A value of the text.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub struct Node {
     /// Where it is used.
-    pub place: Place,
+    pub(super) place: Place,
     /// Where it is written.
-    pub defined: Place,
-    pub tag: Tag,
-    pub kind: Kind,
+    pub(super) defined: Place,
+    pub(super) tag: Tag,
+    pub(super) kind: Kind,
 }
 
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub(super) enum Tag {
 
 impl Node {
     /// The value itself behind anchors and aliases.
-    pub fn resolved(&self) -> &Self {
+    pub(super) fn resolved(&self) -> &Self {
         let mut node = self;
         while let Kind::Shared(inner) = &node.kind {
             node = inner;
@@ -72,7 +72,7 @@ impl Node {
     }
 
     /// Is it nothing: `null`, `~`, empty?
-    pub fn is_null(&self) -> bool {
+    pub(super) fn is_null(&self) -> bool {
         let node = self.resolved();
         match (&node.kind, node.tag) {
             (Kind::Scalar { .. }, Tag::Null) => true,
@@ -83,7 +83,12 @@ impl Node {
         }
     }
 
-    pub fn null(place: Place) -> Self {
+    /// Is it a mapping?
+    pub fn is_mapping(&self) -> bool {
+        matches!(self.resolved().kind, Kind::Mapping(_))
+    }
+
+    pub(super) fn null(place: Place) -> Self {
         let kind = Kind::Scalar { text: Box::default(), plain: true };
         Self { place, defined: place, tag: Tag::None, kind }
     }

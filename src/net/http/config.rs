@@ -121,7 +121,8 @@ macro_rules! with_http_client_fields {
             #[serde(default)]
             pub proxy_from_environment: Option<bool>,
             #[serde(default)]
-            pub proxy_connect_header: Option<serde::de::IgnoredAny>,
+            pub proxy_connect_header:
+                Option<std::collections::BTreeMap<String, Vec<$crate::model::Secret>>>,
             #[serde(default)]
             pub follow_redirects: Option<bool>,
             #[serde(default)]
@@ -172,7 +173,7 @@ pub struct HttpClientConfig {
     /// Not built yet: refused by [`HttpClientConfig::validate`] when true.
     pub proxy_from_environment: Option<bool>,
     /// Not built yet: refused by [`HttpClientConfig::validate`].
-    pub proxy_connect_header: Option<IgnoredAny>,
+    pub proxy_connect_header: Option<BTreeMap<String, Vec<Secret>>>,
     /// Default true.
     pub follow_redirects: Option<bool>,
     /// Accepted; the client speaks HTTP/1.1 in either case, which every server does.
@@ -311,7 +312,7 @@ impl HttpClientConfig {
 }
 
 impl TlsConfig {
-    pub(super) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), String> {
         if self.ca.is_some() && self.ca_file.is_some() {
             return Err("at most one of ca and ca_file must be configured".into());
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::ledger::Ledger;
-use crate::model::Timestamp;
+use crate::model::{Order as _, Timestamp};
 
 const TABLE: &str = "paging.callbacks";
 /// Callbacks that are remembered at once; the oldest go.
@@ -51,7 +51,7 @@ impl Seen {
                 known.iter().filter(|(_, until)| **until < now).map(|(k, t)| (*t, k.clone())).collect();
             if known.len() - gone.len() > MAX {
                 gone = known.iter().map(|(k, t)| (*t, k.clone())).collect();
-                gone.sort();
+                gone.order();
                 gone.truncate(known.len() - MAX);
             }
             gone.into_iter()

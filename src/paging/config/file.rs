@@ -6,15 +6,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::callbacks::CallbacksConfig;
-use super::kinds::{
-    AlertmanagerConfig, DiscordConfig, EmailConfig, IncidentioConfig, JiraConfig, MattermostConfig,
-    MsteamsConfig, Msteamsv2Config, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
-    SlackConfig, SnsConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, WechatConfig,
-};
-use super::scalar::{Bool, HostPort, MatcherList, SecretUrl, Url, nullable};
-use crate::model::yaml::Spanned;
-use crate::model::{Duration, Secret};
-use crate::net::http::{HttpClientConfig, TlsConfig};
+use super::scalar::{Bool, MatcherList, SecretUrl, Url, nullable};
+use crate::model::yaml::{Raw, Spanned};
+use crate::model::{Duration, set};
+use crate::net::http::HttpClientConfig;
 use crate::paging::matcher::{MatcherSyntax, Matchers};
 use crate::paging::route::merge_matchers;
 use crate::paging::time_interval::TimeInterval;
@@ -23,13 +18,14 @@ use crate::paging::time_interval::TimeInterval;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    #[serde(deserialize_with = "nullable")]
-    pub global: Global,
+    /// A [`Global`](super::global::Global).
+    pub global: Option<Raw>,
     #[serde(deserialize_with = "nullable")]
     pub templates: Vec<String>,
     pub route: Option<Spanned<RouteConfig>>,
+    /// Each a [`ReceiverConfig`](super::receivers::ReceiverConfig).
     #[serde(deserialize_with = "nullable")]
-    pub receivers: Vec<ReceiverConfig>,
+    pub receivers: Vec<Raw>,
     #[serde(deserialize_with = "nullable")]
     pub inhibit_rules: Vec<Spanned<InhibitConfig>>,
     #[serde(deserialize_with = "nullable")]
@@ -57,54 +53,6 @@ pub struct File {
     pub history: HistoryConfig,
     #[serde(deserialize_with = "nullable")]
     pub callbacks: CallbacksConfig,
-}
-
-/// Defaults of the receivers.
-#[derive(Debug, Default, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Global {
-    pub resolve_timeout: Option<Duration>,
-    pub http_config: Option<HttpClientConfig>,
-    pub smtp_from: Option<String>,
-    pub smtp_hello: Option<String>,
-    pub smtp_smarthost: Option<HostPort>,
-    pub smtp_auth_username: Option<String>,
-    pub smtp_auth_password: Option<Secret>,
-    pub smtp_auth_password_file: Option<String>,
-    pub smtp_auth_secret: Option<Secret>,
-    pub smtp_auth_secret_file: Option<String>,
-    pub smtp_auth_identity: Option<String>,
-    pub smtp_require_tls: Option<Bool>,
-    pub smtp_force_implicit_tls: Option<Bool>,
-    pub smtp_tls_config: Option<TlsConfig>,
-    pub jira_api_url: Option<Url>,
-    pub slack_api_url: Option<SecretUrl>,
-    pub slack_api_url_file: Option<String>,
-    pub slack_app_token: Option<Secret>,
-    pub slack_app_token_file: Option<String>,
-    pub slack_app_url: Option<Url>,
-    pub pagerduty_url: Option<Url>,
-    pub opsgenie_api_url: Option<Url>,
-    pub opsgenie_api_key: Option<Secret>,
-    pub opsgenie_api_key_file: Option<String>,
-    pub wechat_api_url: Option<Url>,
-    pub wechat_api_secret: Option<Secret>,
-    pub wechat_api_secret_file: Option<String>,
-    pub wechat_api_corp_id: Option<String>,
-    pub victorops_api_url: Option<Url>,
-    pub victorops_api_key: Option<Secret>,
-    pub victorops_api_key_file: Option<String>,
-    pub telegram_api_url: Option<Url>,
-    pub telegram_bot_token: Option<Secret>,
-    pub telegram_bot_token_file: Option<String>,
-    pub webex_api_url: Option<Url>,
-    pub rocketchat_api_url: Option<Url>,
-    pub rocketchat_token: Option<Secret>,
-    pub rocketchat_token_file: Option<String>,
-    pub rocketchat_token_id: Option<Secret>,
-    pub rocketchat_token_id_file: Option<String>,
-    pub mattermost_webhook_url: Option<SecretUrl>,
-    pub mattermost_webhook_url_file: Option<String>,
 }
 
 type Pairs = BTreeMap<String, Option<String>>;
@@ -201,7 +149,7 @@ impl InhibitConfig {
                 &self.target_match_re,
                 &self.target_matchers.matchers,
             )?,
-            equal: self.equal.iter().cloned().collect(),
+            equal: set(self.equal.iter().cloned()),
         })
     }
 }
@@ -213,39 +161,6 @@ pub struct NamedIntervals {
     pub name: Option<String>,
     #[serde(deserialize_with = "nullable")]
     pub time_intervals: Vec<TimeInterval>,
-}
-
-/// Entries that may have been left empty, with their places.
-pub type Entries<T> = Option<Vec<Spanned<Option<T>>>>;
-
-/// A receiver: any number of integrations.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReceiverConfig {
-    pub name: Option<Spanned<String>>,
-    #[serde(deserialize_with = "nullable")]
-    pub labels: BTreeMap<String, String>,
-    /// Ours: messages on their way to it at one time.
-    pub max_concurrency: Option<u64>,
-    pub alertmanager_configs: Entries<AlertmanagerConfig>,
-    pub discord_configs: Entries<DiscordConfig>,
-    pub email_configs: Entries<EmailConfig>,
-    pub incidentio_configs: Entries<IncidentioConfig>,
-    pub jira_configs: Entries<JiraConfig>,
-    pub mattermost_configs: Entries<MattermostConfig>,
-    pub msteams_configs: Entries<MsteamsConfig>,
-    pub msteamsv2_configs: Entries<Msteamsv2Config>,
-    pub opsgenie_configs: Entries<OpsgenieConfig>,
-    pub pagerduty_configs: Entries<PagerdutyConfig>,
-    pub pushover_configs: Entries<PushoverConfig>,
-    pub rocketchat_configs: Entries<RocketchatConfig>,
-    pub slack_configs: Entries<SlackConfig>,
-    pub sns_configs: Entries<SnsConfig>,
-    pub telegram_configs: Entries<TelegramConfig>,
-    pub victorops_configs: Entries<VictoropsConfig>,
-    pub webex_configs: Entries<WebexConfig>,
-    pub webhook_configs: Entries<WebhookConfig>,
-    pub wechat_configs: Entries<WechatConfig>,
 }
 
 /// Somebody who can be paged.

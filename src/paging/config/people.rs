@@ -10,7 +10,7 @@ use super::file::{
     AcknowledgeConfig, File, HeartbeatConfig, HistoryConfig, PolicyConfig, QuietConfig, StepConfig,
 };
 use crate::model::yaml::{FileError, Spanned};
-use crate::model::{Duration, Secret};
+use crate::model::{Duration, Secret, tree};
 use crate::net::http::HttpClientConfig;
 use crate::paging::schedule::Schedule;
 
@@ -142,11 +142,11 @@ impl Default for Severities {
 impl Severities {
     fn from_list<T: AsRef<str>>(list: &[T]) -> Self {
         let ranked = (1..).zip(list);
-        Self(
-            ranked
-                .flat_map(|(rank, names)| names.as_ref().split('|').map(move |n| (n.trim().to_owned(), rank)))
-                .collect(),
-        )
+        Self(tree(
+            ranked.flat_map(|(rank, names)| {
+                names.as_ref().split('|').map(move |n| (n.trim().to_owned(), rank))
+            }),
+        ))
     }
 
     /// The rank of a severity, larger is worse; 0 when it has none.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::{IntegrationConfig, PagingConfig};
+use super::check::PagingConfig;
 use super::people::Target;
+use super::receivers::IntegrationConfig;
 use crate::model::yaml::FileError;
 use crate::paging::route::Route;
 use crate::paging::schedule::Schedule;
@@ -68,40 +69,60 @@ pub(super) fn unsendable(path: &Path, config: &PagingConfig, reached: &Reached) 
     out
 }
 
-/// What is missing for people to acknowledge from a page.
-pub(super) fn acknowledgement(path: &Path, config: &PagingConfig, reached: &Reached) -> Vec<FileError> {
+/// The kinds of integration that routes and steps reach.
+fn kinds<'a>(config: &'a PagingConfig, reached: &Reached) -> BTreeSet<&'a str> {
+    let receivers = reached.keys().filter_map(|name| config.receivers.get(name));
+    receivers.flat_map(|r| r.integrations.iter().map(|i| i.kind)).collect()
+}
+
+/// Callbacks that nobody can call.
+pub(super) fn callbacks(path: &Path, config: &PagingConfig, reached: &Reached) -> Vec<FileError> {
     if config.policies.is_empty() {
         return Vec::new();
     }
-    let kinds: BTreeSet<&str> = reached
-        .keys()
-        .filter_map(|name| config.receivers.get(name))
-        .flat_map(|r| r.integrations.iter().map(|i| i.kind))
-        .collect();
-    let mut out = Vec::new();
-    let mut warn = |why: &str| out.push(FileError::whole(path, why));
-    let links = config.acknowledge.key_file.is_some();
+    let kinds = kinds(config, reached);
     let (pagerduty, slack) = (&config.callbacks.pagerduty, &config.callbacks.slack);
-    if pagerduty.is_some() && !kinds.contains("pagerduty") {
-        warn("callbacks.pagerduty has no effect: no escalation reaches a receiver with pagerduty_configs");
-    }
-    if slack.is_some() && !kinds.contains("slack") {
-        warn("callbacks.slack has no effect: no escalation reaches a receiver with slack_configs");
-    }
-    if slack.is_some() && !links {
-        warn("callbacks.slack has no effect without acknowledge.key_file, which signs the button");
-    }
-    let called_back = pagerduty.is_some() && kinds.contains("pagerduty");
-    if !links && !called_back {
-        warn(
-            "no way to acknowledge can be reached from a page: set acknowledge.key_file (links, and Slack's \
-             button), or callbacks.pagerduty (only the API is left, for those who may use it)",
-        );
-    } else if links && config.acknowledge.external_url.is_none() {
-        warn(
-            "links to acknowledge begin with --web.external-url, or, without it, with the address that is \
-             listened on: set acknowledge.external_url to what people's phones reach",
-        );
+    let mut out = Vec::new();
+    for (name, set) in [("pagerduty", pagerduty.is_some()), ("slack", slack.is_some())] {
+        if set && !kinds.contains(name) {
+            let why = format!(
+                "callbacks.{name} has no effect: no escalation reaches a receiver with {name}_configs"
+            );
+            out.push(FileError::whole(path, why));
+        }
     }
     out
+}
+
+/// Can people acknowledge from a page? Only the flags of the running process tell where its links lead.
+pub(super) fn links(path: &Path, config: &PagingConfig, reached: &Reached) -> Vec<FileError> {
+    let called_back = config.callbacks.pagerduty.is_some() && kinds(config, reached).contains("pagerduty");
+    let addressed = config.acknowledge.external_url.is_some() || called_back;
+    if config.policies.is_empty() || addressed {
+        return Vec::new();
+    }
+    let why = "no way to acknowledge is sure to be reachable from a page: its link begins with \
+               --web.external-url, or, without it, with the address that is listened on; set \
+               acknowledge.external_url to what people's phones reach";
+    vec![FileError::whole(path, why)]
+}
+
+/// Files with URLs, keys and passwords of receivers that a route or a step reaches, which are not there: what is sent
+/// to them cannot go out until they are. One line for a person, or none.
+pub(super) fn without_files(config: &PagingConfig) -> Option<String> {
+    let base = config.path.parent().unwrap_or(Path::new(""));
+    let mut out = Vec::new();
+    for name in reached(config).keys() {
+        let integrations = config.receivers.get(name).into_iter().flat_map(|r| &r.integrations);
+        for file in integrations.flat_map(|i| &i.files).filter(|f| !base.join(f).exists()) {
+            out.push(format!("{name} ({})", file.display()));
+        }
+    }
+    (!out.is_empty()).then(|| {
+        format!(
+            "{}: nothing can be sent to these receivers until their files exist: {}",
+            config.path.display(),
+            out.join(", ")
+        )
+    })
 }

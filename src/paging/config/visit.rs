@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::scalar::{Bool, HostPort, SecretUrl, Url};
-use crate::model::{Duration, Secret};
+use crate::model::{Duration, Order as _, Secret, set};
 use crate::net::http::{HttpClientConfig, TlsConfig};
 
 /// Something that a configuration says.
@@ -27,8 +27,7 @@ pub trait Visit {
 }
 
 /// Visits a key.
-pub fn below<T: Visit + ?Sized>(value: &T, place: &str, key: &str, see: See<'_>) {
-    let key = key.trim_start_matches("r#");
+pub fn below(value: &dyn Visit, place: &str, key: &str, see: See<'_>) {
     if place.is_empty() {
         value.visit(key, see);
     } else {
@@ -139,10 +138,10 @@ const MIN_HIDDEN: usize = 6;
 
 /// A text without these secrets: at each place the longest one goes.
 pub fn without<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
-    let secrets: BTreeSet<&str> = secrets.map(str::trim).filter(|s| s.len() >= MIN_HIDDEN).collect();
+    let secrets: BTreeSet<&str> = set(secrets.map(str::trim).filter(|s| s.len() >= MIN_HIDDEN));
     let places = secrets.iter().flat_map(|s| text.match_indices(s).map(|(at, found)| (at, found.len())));
     let mut places: Vec<(usize, usize)> = places.collect();
-    places.sort_by_key(|(at, len)| (*at, std::cmp::Reverse(*len)));
+    places.order_by_key(|(at, len)| (*at, std::cmp::Reverse(*len)));
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for (at, len) in places {

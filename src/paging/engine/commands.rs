@@ -65,7 +65,7 @@ impl Engine {
         incident.due_limit_ms = incident.policy.unack_after_ms.unwrap_or_default();
         self.dirty.insert(Key::Incident(id));
         self.tallies.incidents_acknowledged += 1;
-        self.cancel_pages(id);
+        self.cancel_pages(now, id);
         self.tell(now, id, Reason::Acknowledged);
         self.tick(now);
         Ok(AckResult::Acknowledged)
@@ -112,7 +112,7 @@ impl Engine {
         let by_hand = incident.closed_by_hand;
         self.dirty.insert(Key::Incident(id));
         self.tallies.incidents_resolved += 1;
-        self.cancel_pages(id);
+        self.cancel_pages(now, id);
         self.tell(now, id, Reason::Resolved);
         if !by_hand || all.iter().all(|a| a.resolved_at(now.wall)) {
             self.unlink(id);
@@ -132,7 +132,7 @@ impl Engine {
         self.group_alerts(&group).into_iter().filter(|a| !a.resolved_at(now.wall)).collect()
     }
 
-    fn cancel_pages(&mut self, id: u64) {
+    fn cancel_pages(&mut self, now: Now, id: u64) {
         let page = |d: &&Delivery| d.incident == Some(id) && d.notification.reason == Reason::Page;
         let rows: Vec<u64> = self.outbox.of_incident(id).filter(page).map(|d| d.id).collect();
         for row in rows {
@@ -144,6 +144,12 @@ impl Engine {
         let rows: Vec<u64> = self.outbox.of_incident(id).filter(idle).map(|d| d.id).collect();
         for row in rows {
             self.abandon(row);
+        }
+        // What is left of the others tells no more of this one, unless somebody may have it already.
+        let waits = |d: &&Delivery| d.is_digest() && !d.in_flight && !d.doubtful;
+        let rows: Vec<u64> = self.outbox.of_incident(id).filter(waits).map(|d| d.id).collect();
+        for row in rows {
+            self.shorten_digest(now, row);
         }
     }
 
@@ -162,6 +168,8 @@ impl Engine {
             .collect();
         let mut reached = incident.reached.clone();
         reached.extend(under_way);
+        // Better told of the end of something unheard of than left with something that has no end.
+        reached.extend(incident.perhaps_reached.iter().cloned());
         let base = self.notification(now, id, None, reason);
         let Some(base) = base else { return };
         for receiver in config.receivers.values() {

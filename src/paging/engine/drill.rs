@@ -221,9 +221,14 @@ impl Engine {
         let Some(incident) = self.incidents.get_mut(&id).filter(|i| i.is_own_drill() && i.is_open()) else {
             return;
         };
-        let good = !under_way && incident.is_delivered();
-        let note =
-            if good { "the drill was good: every step was delivered" } else { "the drill was not good" };
+        let acknowledged = incident.first_acknowledged.as_ref().map(|(_, by)| by.clone());
+        let good = (!under_way || acknowledged.is_some()) && incident.is_delivered();
+        let last = incident.notified.iter().map(|n| n.step + 1).max().unwrap_or(0);
+        let note = match acknowledged {
+            Some(by) if good => format!("the drill was good: {by} acknowledged it at step {last}"),
+            None if good => "the drill was good: every step was delivered".to_owned(),
+            _ => "the drill was not good".to_owned(),
+        };
         incident.note(now.wall, note);
         // A drill that was cut short on purpose says nothing of the backup.
         let whole = self.config.policies.get(&incident.policy.name).map_or(STEPS, |p| people(p).count());

@@ -232,9 +232,10 @@ impl Engine {
                     part.target = t.target.to_string();
                     part.automation = automation;
                 }
+                // With the receiver: after a crash on a broken disk the step may be somebody else's.
                 let key = format!(
-                    "{}-i{id}-{round}-{number}-{nth}-{}{}",
-                    self.instance, integration.kind, integration.index
+                    "{}-i{id}-{round}-{number}-{nth}-{}{}-{}",
+                    self.instance, integration.kind, integration.index, t.receiver
                 );
                 let name = integration_id(&t.receiver, integration);
                 let row = Delivery {
@@ -296,6 +297,7 @@ impl Engine {
             in_flight: false,
             abandoned: false,
             last_error: String::new(),
+            doubtful: false,
         }
     }
 
@@ -320,11 +322,11 @@ impl Engine {
                 incident
                     .note(now.wall, format!("{word} delivered to {integration} (attempt {})", row.attempts));
             }
-            Outcome::Retry { reason, .. } if first => {
+            Outcome::Retry { reason, .. } | Outcome::Unsure { reason } if first => {
                 incident.note(now.wall, format!("{integration} did not take it ({reason}): trying again"));
             }
             // The ledger need not know of every attempt.
-            Outcome::Retry { .. } => return,
+            Outcome::Retry { .. } | Outcome::Unsure { .. } => return,
             Outcome::Final { reason } => {
                 incident.note(now.wall, format!("{integration} will not take it: {reason}"));
             }
@@ -336,7 +338,7 @@ impl Engine {
         let Some(fate) = incident.deliveries.get_mut(&row.id) else { return };
         *fate = match outcome {
             Outcome::Delivered => Fate::Delivered,
-            Outcome::Retry { .. } => Fate::Pending,
+            Outcome::Retry { .. } | Outcome::Unsure { .. } => Fate::Pending,
             Outcome::Final { .. } => Fate::Failed,
         };
         let any = |f: Fate| incident.deliveries.values().any(|d| *d == f);
@@ -381,7 +383,9 @@ fn arrival(incident: &mut Incident, row: &Delivery, integration: &str, at: Times
             arrival.at.get_or_insert(at);
             arrival.error.clear();
         }
-        Outcome::Retry { reason, .. } | Outcome::Final { reason } => arrival.error.clone_from(reason),
+        Outcome::Retry { reason, .. } | Outcome::Unsure { reason } | Outcome::Final { reason } => {
+            arrival.error.clone_from(reason)
+        }
     }
 }
 

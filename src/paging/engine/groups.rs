@@ -88,6 +88,10 @@ impl Engine {
             Some(known) => {
                 let old = &known.alert;
                 let was_resolved = old.resolved_at(now.wall);
+                // A sender that was restarted meanwhile knows only that it is over.
+                if resolved && alert.annotations.is_empty() {
+                    alert.annotations = old.annotations.clone();
+                }
                 // One and the same firing, as long as the two overlap.
                 if alert.starts_at <= old.ends_at {
                     alert.starts_at = alert.starts_at.min(old.starts_at);

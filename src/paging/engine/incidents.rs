@@ -137,6 +137,7 @@ impl Engine {
             notified: Vec::new(),
             deliveries: BTreeMap::new(),
             reached: BTreeSet::new(),
+            perhaps_reached: BTreeSet::new(),
             closed_by_hand: false,
             closed_by: None,
             drill: all.iter().any(|a| a.labels.get(DRILL_LABEL).is_some()),
@@ -145,8 +146,9 @@ impl Engine {
             history: Vec::new(),
         };
         remember(&mut incident, all);
-        incident
-            .note(now.wall, format!("triggered by {} alerts under policy {:?}", firing.len(), policy.name));
+        let alerts = if firing.len() == 1 { "alert" } else { "alerts" };
+        let what = format!("triggered by {} {alerts} under policy {:?}", firing.len(), policy.name);
+        incident.note(now.wall, format!("{what}{}", reason(firing)));
         self.incidents.insert(incident);
         if let Some(group) = self.groups.get_mut(group_id) {
             group.incident = Some(id);
@@ -184,9 +186,12 @@ impl Engine {
                 reopened(incident, now, why);
                 self.tallies.incidents_reopened += 1;
             }
-        } else if worse && incident.state == State::Triggered && (incident.quiet || incident.is_exhausted()) {
-            // It waited for the end of the quiet hours, or, all loops done, to begin again.
-            incident.due = Some(now.boot);
+        } else if worse && incident.state == State::Triggered {
+            // It waited for the end of the quiet hours, or, all loops done, to begin again. Once begun, each step has its time.
+            let idle = incident.step == 0 && incident.is_exhausted();
+            if incident.quiet || idle {
+                incident.due = Some(now.boot);
+            }
         }
         self.dirty.insert(Key::Incident(id));
     }
@@ -279,4 +284,18 @@ fn remembered(record: &AlertRecord, reason: Reason, now: Timestamp) -> NotifiedA
         Reason::Page | Reason::Group => Timestamp::MAX,
     };
     NotifiedAlert::new(&alert, now)
+}
+
+/// What the first alert said when it all began, since its texts change with every evaluation.
+fn reason(firing: &[Arc<Alert>]) -> String {
+    /// Characters of it that a history keeps.
+    const MOST: usize = 400;
+    let said = |name: &str| firing.iter().find_map(|a| a.annotations.get(name)).filter(|t| !t.is_empty());
+    match said("explanation").or_else(|| said("summary")) {
+        Some(text) if text.chars().count() > MOST => {
+            format!(": {}…", text.chars().take(MOST).collect::<String>())
+        }
+        Some(text) => format!(": {text}"),
+        None => String::new(),
+    }
 }

@@ -165,6 +165,7 @@ impl Engine {
                 in_flight: false,
                 abandoned: false,
                 last_error: String::new(),
+                doubtful: false,
             };
             self.push(row);
         }

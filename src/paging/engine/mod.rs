@@ -34,7 +34,7 @@ pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
     Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
 };
-pub use views::{AlertView, ArrivalView, FiringNow, GroupView, HistoryView, IncidentView, NotifiedView};
+pub use views::{AlertView, FiringNow, GroupView, api_time};
 
 /// Alerts that are held at once; more are refused and counted.
 pub const MAX_ALERTS: usize = 50_000;
@@ -42,6 +42,10 @@ pub const MAX_ALERTS: usize = 50_000;
 pub const RECENT_INCIDENTS: usize = 200;
 /// The same, when they may still flap.
 const MAX_RECENT_INCIDENTS: usize = 2000;
+
+/// Numbers that a process reserves at once. A transaction that fails may have given some of them to pages that go out all the
+/// same; a process after a crash skips them, so that no key and no link ever means two things.
+const RESERVED_IDS: u64 = 1000;
 
 /// One moment on both clocks, ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +91,8 @@ pub struct Engine {
     /// Makes keys differ from those of another ledger.
     instance: String,
     next_id: u64,
+    /// Numbers below this one are given by no later process: the ledger says so beforehand.
+    reserved: u64,
     alerts: HashMap<Fingerprint, AlertEntry>,
     groups: BTreeMap<String, Group>,
     incidents: open::Incidents,
@@ -108,6 +114,7 @@ impl Engine {
             config,
             instance: instance.into(),
             next_id: 1,
+            reserved: 1,
             alerts: HashMap::new(),
             groups: BTreeMap::new(),
             incidents: open::Incidents::default(),
@@ -157,7 +164,38 @@ impl Engine {
         groups.chain(incidents).chain(self.outbox.next_at(&self.config)).chain(self.next_summary()).min()
     }
 
-    /// Adds a silence, or changes the one with its id.
+    /// Adds a silence under a `fresh` id, or changes the one with its id; returns the id. One that may not be changed
+    /// so ends, and a new one takes its place.
+    ///
+    /// # Errors
+    /// It makes no sense, there are too many, or none has its id.
+    pub fn post_silence(
+        &mut self,
+        now: Now,
+        mut silence: Silence,
+        fresh: String,
+    ) -> Result<String, SilenceError> {
+        silence.compile()?;
+        if silence.ends_at <= now.wall {
+            return Err(SilenceError::Past);
+        }
+        let old = match self.silences.get(&silence.id) {
+            Some(old) => Some(&old.silence),
+            None if silence.id.is_empty() => None,
+            None => return Err(SilenceError::NotFound(silence.id)),
+        };
+        if !old.is_some_and(|old| old.may_become(&silence, now.wall)) {
+            if old.is_some() {
+                self.expire_silence(now, &silence.id)?;
+            }
+            silence.id = fresh;
+            silence.starts_at = silence.starts_at.max(now.wall);
+        }
+        let id = silence.id.clone();
+        self.set_silence(now, silence).map(|()| id)
+    }
+
+    /// Adds a silence, or puts it in the place of the one with its id.
     ///
     /// # Errors
     /// It makes no sense, or there are too many.
@@ -203,8 +241,17 @@ impl Engine {
     fn id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.dirty.insert(records::Key::Meta);
+        if self.next_id > self.reserved {
+            self.reserved = self.next_id + RESERVED_IDS;
+            self.dirty.insert(records::Key::Meta);
+        }
         id
+    }
+
+    /// At an orderly end: the next process goes on with the next number.
+    pub fn give_back_ids(&mut self) {
+        self.reserved = self.next_id;
+        self.dirty.insert(records::Key::Meta);
     }
 
     /// Forgets what is over.

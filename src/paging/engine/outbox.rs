@@ -64,6 +64,9 @@ pub struct Delivery {
     pub abandoned: bool,
     #[serde(skip)]
     pub last_error: String,
+    /// It may have arrived, though nobody knows: the answer was lost, or a crash came between.
+    #[serde(skip)]
+    pub doubtful: bool,
 }
 
 /// What is to be sent now.
@@ -92,6 +95,10 @@ pub enum Outcome {
     Retry {
         reason: String,
         after_ms: Option<i64>,
+    },
+    /// The answer was lost: it may have arrived, and is tried again.
+    Unsure {
+        reason: String,
     },
     /// It will never arrive.
     Final {
@@ -134,24 +141,29 @@ impl Engine {
     /// What became of a delivery. An unknown one is ignored.
     pub fn delivered(&mut self, now: Now, id: u64, outcome: &Outcome) {
         let Some(d) = self.outbox.get(id) else { return };
-        let again = match outcome {
-            Outcome::Retry { reason, after_ms } if !d.abandoned => {
+        let doubtful = d.doubtful || matches!(outcome, Outcome::Unsure { .. });
+        let again = match (outcome, outcome.retry()) {
+            (_, Some((reason, after_ms))) if !d.abandoned => {
                 let over = d.notification.reason != Reason::Page && d.notification.status() == "resolved";
                 let expired = over && now.wall - d.created_at > RESOLVED_EXPIRES_MS;
                 self.tallies.deliveries_expired += u64::from(expired);
-                (!expired).then(|| (reason, now.boot + wait(d.id, d.attempts, *after_ms)))
+                (!expired).then(|| (reason.to_owned(), now.boot + wait(d.id, d.attempts, after_ms)))
             }
             _ => None,
         };
         let row = d.clone();
         match again {
             Some((reason, at)) => self.outbox.back(id, |d| {
-                d.last_error.clone_from(reason);
+                d.last_error = reason;
                 d.next_at = at;
+                d.doubtful = doubtful;
             }),
             None => {
                 self.outbox.remove(id);
                 self.dirty.insert(Key::Delivery(id));
+                if doubtful && *outcome != Outcome::Delivered {
+                    self.perhaps_arrived(&row);
+                }
             }
         }
         if row.is_plain() {
@@ -221,6 +233,7 @@ impl Engine {
             in_flight: false,
             abandoned: false,
             last_error: String::new(),
+            doubtful: false,
         });
     }
 
@@ -242,10 +255,26 @@ impl Engine {
         let Some(d) = self.outbox.get(id) else { return };
         if d.in_flight {
             self.outbox.disown(id);
-        } else {
-            self.outbox.remove(id);
+        } else if let Some(row) = self.outbox.remove(id)
+            && row.doubtful
+        {
+            self.perhaps_arrived(&row);
         }
         self.dirty.insert(Key::Delivery(id));
+    }
+
+    /// A row goes of which nobody knows whether it arrived: whoever may have it is told of the end.
+    fn perhaps_arrived(&mut self, row: &Delivery) {
+        if row.summary || !(row.is_digest() || row.notification.reason == Reason::Page) {
+            return;
+        }
+        let integration = format!("{}/{}/{}", row.receiver, row.kind, row.index);
+        for id in row.incident.iter().chain(&row.incidents) {
+            if let Some(incident) = self.incidents.get_mut(id) {
+                incident.perhaps_reached.insert(integration.clone());
+                self.dirty.insert(Key::Incident(*id));
+            }
+        }
     }
 
     /// Rows that wait or are under way, for metrics.
@@ -254,13 +283,28 @@ impl Engine {
     }
 
     /// Says whether what is decided is written down; while it is not, every message tells.
-    pub fn set_durable(&mut self, durable: bool) {
+    pub fn set_durable(&mut self, now: Now, durable: bool) {
+        if self.durable && !durable {
+            // Numbers that are given from now on may be forgotten: no later process gives them to something else.
+            self.next_id = self.next_id.max(u64::try_from(now.wall / 1000).unwrap_or(0));
+        }
         self.durable = durable;
     }
 
     /// The keys of the deliveries that are written down, for tests and views.
     pub fn pending(&self) -> impl Iterator<Item = &Delivery> {
         self.outbox.values()
+    }
+}
+
+impl Outcome {
+    /// Is it to be tried again: why, and after how many ms at the earliest?
+    pub(super) fn retry(&self) -> Option<(&str, Option<i64>)> {
+        match self {
+            Self::Retry { reason, after_ms } => Some((reason, *after_ms)),
+            Self::Unsure { reason } => Some((reason, None)),
+            Self::Delivered | Self::Final { .. } => None,
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outbox::Delivery;
+use super::records::Key;
 use super::{Engine, Now};
 use crate::model::Timestamp;
 use crate::paging::config::PagingConfig;
-use crate::paging::incident::{Fate, Incident};
+use crate::paging::incident::{Fate, Incident, State};
 use crate::paging::notification::{DIGEST, Notification, NotifiedAlert, Reason};
 use crate::paging::time_interval::TimeInterval;
 
@@ -90,6 +91,17 @@ impl Engine {
             };
             self.push(row);
         }
+    }
+
+    /// Leaves out of a digest what nobody has to be told of any more.
+    pub(super) fn shorten_digest(&mut self, now: Now, id: u64) {
+        let Some(mut row) = self.outbox.remove(id) else { return };
+        row.incidents.retain(|i| self.incidents.get(i).is_some_and(|i| i.state == State::Triggered));
+        let headline =
+            row.notification.notes.first().and_then(|n| n.rsplit_once(": ")).map(|(text, _)| text.to_owned());
+        row.notification = Arc::new(self.summary(now, &row.incidents, &headline.unwrap_or_default()));
+        self.dirty.insert(Key::Delivery(id));
+        self.outbox.insert(row);
     }
 
     /// One message about several incidents.

@@ -212,7 +212,7 @@ impl Engine {
                 META,
                 b"meta".to_vec(),
                 Some(encode(&Meta {
-                    next_id: self.next_id,
+                    next_id: self.next_id.max(self.reserved),
                     instance: self.instance.clone(),
                     last_good_drill: self.last_good_drill,
                 })),
@@ -258,6 +258,8 @@ impl Engine {
                 OUTBOX => {
                     let Some(mut row) = decode::<Delivery>(table, &value) else { continue };
                     row.next_at = now.boot;
+                    // It may have been on its way when the last process ended.
+                    row.doubtful = true;
                     engine.outbox.insert(row);
                 }
                 SILENCES => {
@@ -283,6 +285,7 @@ impl Engine {
         }
         let last = engine.incidents.keys().copied().chain(engine.outbox.keys()).max();
         engine.next_id = engine.next_id.max(last.map_or(0, |id| id + 1));
+        engine.reserved = engine.next_id;
         resolved.sort_unstable();
         let surplus = resolved.len().saturating_sub(RECENT_INCIDENTS);
         for (_, id) in resolved.into_iter().take(surplus) {

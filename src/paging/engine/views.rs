@@ -6,102 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Engine, Now};
-use crate::model::{Alert, Fingerprint, Labels, Timestamp};
-use crate::paging::incident::{Acknowledgement, Incident, State};
-use crate::paging::notification::GoTime;
+use crate::model::{Alert, Fingerprint, GoTime, Labels, Order as _, Timestamp};
+use crate::paging::incident::Incident;
 use crate::paging::route::Route;
-
-/// An incident for `/api/v1/incidents`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IncidentView {
-    pub id: String,
-    pub state: State,
-    pub severity: String,
-    pub policy: String,
-    pub group_key: String,
-    pub group_labels: BTreeMap<String, String>,
-    pub triggered_at: String,
-    pub resolved_at: Option<String>,
-    pub resolved_by: Option<String>,
-    pub acknowledged: Option<AckView>,
-    pub judged: Option<JudgedView>,
-    /// The loop and the step that come next, from 1.
-    #[serde(rename = "loop")]
-    pub round: u32,
-    pub step: usize,
-    /// When they come.
-    pub next_step_at: Option<String>,
-    pub notified: Vec<NotifiedView>,
-    pub alerts: Vec<IncidentAlertView>,
-    pub alert_count: usize,
-    pub history: Vec<HistoryView>,
-    pub drill: bool,
-    /// Every step of the policy was carried out, and taken by everything that it was sent to.
-    pub delivered: bool,
-}
-
-/// Who has it in hand.
-#[derive(Debug, Clone, Serialize)]
-pub struct AckView {
-    pub by: String,
-    pub via: String,
-    pub from: String,
-    pub at: String,
-}
-
-/// What somebody said of it.
-#[derive(Debug, Clone, Serialize)]
-pub struct JudgedView {
-    pub verdict: &'static str,
-    pub by: String,
-    pub via: String,
-    pub at: String,
-    pub comment: String,
-}
-
-/// Somebody who was notified.
-#[derive(Debug, Clone, Serialize)]
-pub struct NotifiedView {
-    #[serde(rename = "loop")]
-    pub round: u32,
-    pub step: usize,
-    pub target: String,
-    pub user: Option<String>,
-    pub receiver: String,
-    pub automation: bool,
-    pub at: String,
-    pub arrivals: Vec<ArrivalView>,
-}
-
-/// What became of a page at an integration.
-#[derive(Debug, Clone, Serialize)]
-pub struct ArrivalView {
-    pub integration: String,
-    /// When it was taken.
-    pub at: Option<String>,
-    pub attempts: u32,
-    /// Why the last attempt failed.
-    pub error: String,
-}
-
-/// An alert of an incident.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IncidentAlertView {
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
-    pub starts_at: String,
-    #[serde(rename = "generatorURL")]
-    pub generator_url: String,
-}
-
-/// A line of the history.
-#[derive(Debug, Clone, Serialize)]
-pub struct HistoryView {
-    pub at: String,
-    pub what: String,
-}
 
 /// An alert for `/api/v2/alerts`.
 #[derive(Debug, Clone, Serialize)]
@@ -112,7 +19,7 @@ pub struct AlertView {
     pub starts_at: String,
     pub ends_at: String,
     pub updated_at: String,
-    #[serde(rename = "generatorURL")]
+    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
     pub generator_url: String,
     pub fingerprint: String,
     pub receivers: Vec<NameView>,
@@ -143,79 +50,10 @@ pub struct GroupView {
     pub alerts: Vec<AlertView>,
 }
 
-fn time(t: Timestamp) -> String {
-    GoTime(Some(t)).to_string()
-}
-
-impl IncidentView {
-    /// The view of an incident. `now` turns its timers into times of day.
-    pub fn new(i: &Incident, now: Now) -> Self {
-        let ack = |a: &Acknowledgement| AckView {
-            by: a.actor.by.clone(),
-            via: a.actor.via.clone(),
-            from: a.actor.from.clone(),
-            at: time(a.at),
-        };
-        Self {
-            id: i.id.to_string(),
-            state: i.state,
-            severity: i.severity_name.clone(),
-            policy: i.policy.name.clone(),
-            group_key: i.key.clone(),
-            group_labels: i.group_labels.clone(),
-            triggered_at: time(i.triggered_at),
-            resolved_at: i.resolved_at.map(time),
-            resolved_by: i.closed_by.as_ref().map(|a| a.by.clone()),
-            acknowledged: i.acknowledged.as_ref().map(ack),
-            judged: i.judged.as_ref().map(|j| JudgedView {
-                verdict: j.verdict.as_str(),
-                by: j.actor.by.clone(),
-                via: j.actor.via.clone(),
-                at: time(j.at),
-                comment: j.comment.clone(),
-            }),
-            round: i.round + 1,
-            step: i.step + 1,
-            next_step_at: i.next_at().map(|t| time(t - now.boot + now.wall)),
-            notified: i
-                .notified
-                .iter()
-                .map(|n| NotifiedView {
-                    round: n.round + 1,
-                    step: n.step + 1,
-                    target: n.target.clone(),
-                    user: n.user.clone(),
-                    receiver: n.receiver.clone(),
-                    automation: n.automation,
-                    at: time(n.at),
-                    arrivals: n
-                        .arrivals
-                        .iter()
-                        .map(|a| ArrivalView {
-                            integration: a.integration.clone(),
-                            at: a.at.map(time),
-                            attempts: a.attempts,
-                            error: a.error.clone(),
-                        })
-                        .collect(),
-                })
-                .collect(),
-            alerts: i
-                .alerts
-                .iter()
-                .map(|a| IncidentAlertView {
-                    labels: a.labels.clone(),
-                    annotations: a.annotations.clone(),
-                    starts_at: time(a.starts_at),
-                    generator_url: a.generator_url.clone(),
-                })
-                .collect(),
-            alert_count: i.alert_count,
-            history: i.history.iter().map(|e| HistoryView { at: time(e.at), what: e.what.clone() }).collect(),
-            drill: i.drill,
-            delivered: i.is_delivered(),
-        }
-    }
+/// A time as `/api/v2` writes it: always with milliseconds.
+pub fn api_time(t: Timestamp) -> String {
+    let whole = GoTime(Some(t - t.rem_euclid(1000))).to_string();
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), t.rem_euclid(1000))
 }
 
 impl Engine {
@@ -274,6 +112,13 @@ struct FiringAlert {
 impl FiringNow {
     /// For `/api/v2/alerts`.
     pub fn alert_views(&self) -> Vec<AlertView> {
+        let receivers = self.receivers();
+        let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
+        self.alerts.iter().map(|a| a.view(names(a))).collect()
+    }
+
+    /// The receivers of each alert.
+    fn receivers(&self) -> HashMap<Fingerprint, Vec<NameView>> {
         let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
         for (route, _, members) in &self.groups {
             for fingerprint in members {
@@ -284,19 +129,22 @@ impl FiringNow {
                 }
             }
         }
-        let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
-        self.alerts.iter().map(|a| a.view(names(a))).collect()
+        receivers
     }
 
-    /// For `/api/v2/alerts/groups`.
+    /// For `/api/v2/alerts/groups`, by receiver and labels.
     pub fn group_views(&self) -> Vec<GroupView> {
+        let receivers = self.receivers();
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
         let view = |(route, labels, members): &(Arc<Route>, Labels, Vec<Fingerprint>)| {
             let receiver = NameView { name: route.receiver.clone() };
-            let alerts = members.iter().filter_map(of).map(|i| self.alerts[i].view(vec![receiver.clone()]));
+            let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
+            let alerts = members.iter().filter_map(|f| Some(self.alerts[of(f)?].view(names(f))));
             GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
         };
-        self.groups.iter().map(view).collect()
+        let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
+        views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
+        views
     }
 }
 
@@ -308,9 +156,9 @@ impl FiringAlert {
         AlertView {
             labels: super::groups::owned(&a.labels),
             annotations: super::groups::owned(&a.annotations),
-            starts_at: time(a.starts_at),
-            ends_at: time(a.ends_at),
-            updated_at: time(a.updated_at),
+            starts_at: api_time(a.starts_at),
+            ends_at: api_time(a.ends_at),
+            updated_at: api_time(a.updated_at),
             generator_url: a.generator_url.clone(),
             fingerprint: self.fingerprint.to_string(),
             receivers,

@@ -44,7 +44,9 @@ fn one(text: &str) -> Result<Matcher, MatcherSyntax> {
     let bad = || MatcherSyntax(format!("bad matcher format: {text}"));
     let at = text.find(['=', '!']).ok_or_else(bad)?;
     let (name, rest) = text.split_at(at);
-    let name = name.trim();
+    // Blanks of ASCII only, unlike in today's grammar.
+    let blank = |c: char| c.is_ascii_whitespace();
+    let name = name.trim_matches(blank);
     if !is_legacy_metric_name(name) {
         return Err(bad());
     }
@@ -53,7 +55,7 @@ fn one(text: &str) -> Result<Matcher, MatcherSyntax> {
             .into_iter()
             .find_map(|(sign, op)| Some((op, rest.strip_prefix(sign)?)))
             .ok_or_else(bad)?;
-    Matcher::new(op, name, unquote(raw.trim())?)
+    Matcher::new(op, name, unquote(raw.trim_matches(blank))?)
 }
 
 /// A double quote may only stand first and last, or escaped; an escape that is none is a backslash.

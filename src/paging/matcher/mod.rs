@@ -1,12 +1,11 @@
 //! Label matchers of routes, inhibitions and silences: two grammars, one meaning.
 
 mod classic;
-mod regexp;
 mod utf8;
 
 use std::fmt;
 
-use crate::model::{self, Labels, MatchOp};
+use crate::model::{self, GoQuoted, Labels, MatchOp, Order as _};
 
 pub use classic::parse as parse_classic;
 pub use utf8::parse as parse_utf8;
@@ -40,7 +39,7 @@ impl Matcher {
         let (name, value) = (name.into(), value.into());
         let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => value.clone(),
-            MatchOp::Regex | MatchOp::NotRegex => regexp::translated(&value)?,
+            MatchOp::Regex | MatchOp::NotRegex => dots_end_at_lines(&value)?,
         };
         let test = model::Matcher::new(op, name.clone(), pattern).map_err(|e| {
             MatcherSyntax(format!("invalid regular expression {value:?} for label {name:?}: {}", e.reason))
@@ -68,7 +67,13 @@ impl Matcher {
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.chars().any(utf8::is_reserved) {
-            return write!(f, "{}{}{}", GoQuoted(&self.name), self.op.as_str(), GoQuoted(&self.value));
+            return write!(
+                f,
+                "{}{}{}",
+                GoQuoted::new(&self.name),
+                self.op.as_str(),
+                GoQuoted::new(&self.value)
+            );
         }
         write!(f, "{}{}\"", self.name, self.op.as_str())?;
         for c in self.value.chars() {
@@ -89,13 +94,24 @@ impl fmt::Debug for Matcher {
     }
 }
 
+/// The pattern with `.` that stops at line breaks. Plain words stay as they are, so that no engine is needed for them.
+fn dots_end_at_lines(pattern: &str) -> Result<String, MatcherSyntax> {
+    if !pattern.contains(['.', '(', '[', '\\']) {
+        return Ok(pattern.to_owned());
+    }
+    // One that only balances inside the group must not pass.
+    model::re2::compile(pattern)
+        .map_err(|reason| MatcherSyntax(format!("invalid regular expression {pattern:?}: {reason}")))?;
+    Ok(format!("(?-s:{pattern})"))
+}
+
 /// Conditions that must all hold; kept in the order of names, values and operators.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Matchers(Vec<Matcher>);
 
 impl Matchers {
     pub fn new(mut matchers: Vec<Matcher>) -> Self {
-        matchers.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        matchers.order_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Self(matchers)
     }
 
@@ -155,30 +171,5 @@ pub fn parse(text: &str) -> Result<Parsed, MatcherSyntax> {
             matchers: old,
         }),
         (Err(why), Err(_)) => Err(MatcherSyntax(format!("bad matcher format: {text:?}: {why}"))),
-    }
-}
-
-/// Go's `%q` for what stands in keys.
-pub struct GoQuoted<'a>(pub &'a str);
-
-impl fmt::Display for GoQuoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            match c {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\t' => f.write_str("\\t")?,
-                '\r' => f.write_str("\\r")?,
-                '\x07' => f.write_str("\\a")?,
-                '\x08' => f.write_str("\\b")?,
-                '\x0b' => f.write_str("\\v")?,
-                '\x0c' => f.write_str("\\f")?,
-                c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        f.write_str("\"")
     }
 }

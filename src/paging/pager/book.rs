@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::Order as _;
 use crate::paging::config::History;
 use crate::paging::engine::{
     Change, Engine, INCIDENT_TABLES, Now, RECENT_INCIDENTS, RECORD_TABLES, Stored, read_resolved,
@@ -38,6 +39,8 @@ pub(super) struct Book {
     /// How often in a row the file was called damaged.
     damaged: u32,
     ledger: Ledger,
+    /// What it had at the start is not known here, and therefore left alone.
+    unread: bool,
     /// A transaction was not waited for, and its answer is still to come.
     owed: bool,
     degraded: bool,
@@ -72,7 +75,7 @@ pub(super) fn read(ledger: &Ledger) -> Result<(Vec<Stored>, bool), LedgerError> 
         rows.extend(ledger.scan(table, &[], None)?.into_iter().map(|(key, value)| (table, key, value)));
         return Ok((rows, false));
     }
-    old.sort_by_key(|(_, at, _)| *at);
+    old.order_by_key(|(_, at, _)| *at);
     keys.extend(old.iter().rev().take(RECENT_INCIDENTS).map(|(id, ..)| id.to_be_bytes().to_vec()));
     for key in keys {
         if let Some(value) = ledger.get(table, &key)? {
@@ -92,7 +95,7 @@ fn others(ledger: &Ledger) -> Result<Vec<Stored>, LedgerError> {
 }
 
 impl Book {
-    pub fn start(ledger: Ledger, degraded: bool) -> std::io::Result<Self> {
+    pub fn start(ledger: Ledger, degraded: bool, unread: bool) -> std::io::Result<Self> {
         let (work, jobs) = sync_channel::<Work>(1);
         let (answer, done) = sync_channel(1);
         let own = ledger.clone();
@@ -112,7 +115,7 @@ impl Book {
                 }
             }
         })?;
-        Ok(Self { work, done, damaged: 0, ledger, owed: false, degraded, retry_at: 0, prune_at: 0 })
+        Ok(Self { work, done, damaged: 0, ledger, unread, owed: false, degraded, retry_at: 0, prune_at: 0 })
     }
 
     pub fn is_degraded(&self) -> bool {
@@ -168,7 +171,7 @@ impl Book {
             }
         }
         for (table, key, _) in others(&self.ledger).unwrap_or_default() {
-            if engine.is_stale(table, &key) {
+            if !self.unread && engine.is_stale(table, &key) {
                 changes.push(Change { table, key, value: None });
             }
         }
@@ -177,6 +180,11 @@ impl Book {
         if written == Written::Synced {
             self.degraded = false;
             tracing::warn!("the ledger takes what is written again: nothing in memory is missing from it");
+            if self.unread {
+                tracing::error!(
+                    "what the ledger had before the start could not be read then: a restart takes it up"
+                );
+            }
         }
         written
     }
@@ -228,7 +236,7 @@ fn prune(ledger: &Ledger, before: i64, size: u64) -> Result<(), LedgerError> {
     let (table, _, list) = INCIDENT_TABLES;
     let rows = ledger.scan(list, &[], None)?;
     let mut resolved: Vec<_> = rows.iter().filter_map(|(k, v)| read_resolved(k, v)).collect();
-    resolved.sort_by_key(|(_, at, _)| *at);
+    resolved.order_by_key(|(_, at, _)| *at);
     let mut total: u64 = resolved.iter().map(|(.., bytes)| bytes).sum();
     let go: Vec<[u8; 8]> = resolved
         .iter()

@@ -13,18 +13,18 @@ use super::heartbeat::Heart;
 use super::worker::{Call, Input};
 use super::{PagerError, Plant};
 use crate::ledger::Ledger;
-use crate::model::{Alert, Clock, Timestamp};
+use crate::model::{Alert, Clock, GoTime, Timestamp};
 use crate::paging::acklink::{AckClaim, AckLinks, LinkError};
 use crate::paging::config::PagingConfig;
 use crate::paging::engine::{
-    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, IncidentView, Now,
-    incident_key, read_incident,
+    AckResult, AlertView, CommandError, DrillError, DrillRequest, Engine, GroupView, Now, incident_key,
+    read_incident,
 };
 use crate::paging::incident::{Actor, Incident, Verdict};
 use crate::paging::metrics::{PagingMetrics, WithReason};
-use crate::paging::notification::GoTime;
 use crate::paging::report::{self, Facts, Report, ReportOptions};
 use crate::paging::silence::{Silence, SilenceError};
+use crate::paging::view::IncidentView;
 
 /// How long the end waits for the dispatcher's thread.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -307,19 +307,13 @@ impl PagerHandle {
         self.call(|engine, _| engine.silences().cloned().collect()).await
     }
 
-    /// Makes a silence, or changes the one with its id; an empty id gets a new one, which is returned.
+    /// Makes a silence, or changes the one with its id; returns the id, which is a new one for an empty one, and
+    /// when the old silence ends and another takes its place.
     ///
     /// # Errors
     /// See [`SilenceError`]; the outer one when paging has ended.
-    pub async fn set_silence(
-        &self,
-        mut silence: Silence,
-    ) -> Result<Result<String, SilenceError>, PagerError> {
-        if silence.id.is_empty() {
-            silence.id = new_uuid();
-        }
-        let id = silence.id.clone();
-        self.call(move |engine, now| engine.set_silence(now, silence).map(|()| id)).await
+    pub async fn set_silence(&self, silence: Silence) -> Result<Result<String, SilenceError>, PagerError> {
+        self.call(move |engine, now| engine.post_silence(now, silence, new_uuid())).await
     }
 
     /// Ends a silence.

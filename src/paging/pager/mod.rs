@@ -7,13 +7,15 @@ mod handle;
 mod heartbeat;
 mod worker;
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 
 use super::acklink::{AckLinks, KeyError};
 use super::callbacks::Seen;
 use super::config::PagingConfig;
 use super::engine::{Engine, Now};
+use super::link_key;
 use super::metrics::PagingMetrics;
 use super::receivers::{NoTemplates, Render, SenderParts, Senders, Threads, Transport};
 use crate::ledger::{Ledger, LedgerError};
@@ -46,6 +48,9 @@ pub struct PagerOptions {
     pub clock: Arc<dyn Clock>,
     /// Stands in messages as `externalURL`; `acknowledge.external_url` comes before it in links.
     pub external_url: String,
+    /// Where a key for acknowledgement links is made and kept, for a configuration that names none; `None`: pages
+    /// then carry no links.
+    pub own_key_file: Option<PathBuf>,
     pub render: Arc<dyn Render>,
     pub metrics: PagingMetrics,
     /// Instead of the real receivers, for tests.
@@ -57,6 +62,7 @@ impl Default for PagerOptions {
         Self {
             clock: Arc::new(SystemClock),
             external_url: String::new(),
+            own_key_file: None,
             render: Arc::new(NoTemplates),
             metrics: PagingMetrics::default(),
             transport: None,
@@ -89,6 +95,15 @@ impl Pager {
             other => Err(other),
         });
         let degraded = read.is_err();
+        // A full or read-only disk can often be read when the file cannot be opened to be written.
+        let read = read.or_else(|error| {
+            let copied = ledger.copy_in_memory().and_then(|copy| book::read(&copy)).map_err(|_| error)?;
+            tracing::error!(
+                "the ledger can only be read: what it has is known, and what happens is kept in memory only"
+            );
+            Ok::<_, LedgerError>(copied)
+        });
+        let unread = read.is_err();
         let (rows, listed) = read.unwrap_or_else(|error| {
             tracing::error!(%error, "the ledger cannot be read: incidents from before are not known");
             (Vec::new(), true)
@@ -101,6 +116,8 @@ impl Pager {
         let plant = Plant {
             instance: engine.instance().to_owned(),
             external_url: options.external_url,
+            own_key_file: options.own_key_file,
+            own_key: OnceLock::new(),
             render: options.render,
             clock: Arc::clone(&options.clock),
             threads: Threads::load((!degraded).then(|| ledger.clone())),
@@ -117,9 +134,11 @@ impl Pager {
             ledger.clone(),
         );
         shared.configure(&config, links);
+        engine.set_durable(now, !degraded);
+        shared.durable().store(!degraded, std::sync::atomic::Ordering::Relaxed);
         let worker = worker::Worker {
             engine,
-            book: book::Book::start(ledger, degraded).map_err(PagerError::Thread)?,
+            book: book::Book::start(ledger, degraded, unread).map_err(PagerError::Thread)?,
             transport,
             clock: options.clock,
             metrics: options.metrics.clone(),
@@ -142,6 +161,8 @@ impl Pager {
 struct Plant {
     instance: String,
     external_url: String,
+    own_key_file: Option<PathBuf>,
+    own_key: OnceLock<Option<Vec<u8>>>,
     render: Arc<dyn Render>,
     clock: Arc<dyn Clock>,
     threads: Arc<Threads>,
@@ -161,7 +182,9 @@ impl Plant {
         let url = settings.external_url.as_deref().unwrap_or(&self.external_url);
         let links = match &settings.key_file {
             Some(file) => Some(AckLinks::from_file(file, &self.instance, url)?),
-            None => None,
+            // Without a policy there is nothing to acknowledge.
+            None if config.policies.is_empty() => None,
+            None => self.own_key().and_then(|key| AckLinks::new(key, &self.instance, url)),
         };
         for secrets in [&config.callbacks.pagerduty, &config.callbacks.slack].into_iter().flatten() {
             secrets.read().map_err(|e| PagerError::Receiver(format!("callbacks: {e}")))?;
@@ -178,6 +201,12 @@ impl Plant {
         };
         let senders = Senders::new(config, parts).map_err(PagerError::Receiver)?;
         Ok((links, Arc::new(senders)))
+    }
+
+    /// The key that sideband made by itself; read once, so that a reload changes no link.
+    fn own_key(&self) -> Option<&[u8]> {
+        let file = self.own_key_file.as_deref()?;
+        self.own_key.get_or_init(|| link_key::load_or_make(file)).as_deref()
     }
 }
 

@@ -99,7 +99,7 @@ impl Worker {
                 self.engine.reload(now, config);
                 answers.push(answer);
             }
-            Input::Stop => {}
+            Input::Stop => self.engine.give_back_ids(),
         }
     }
 
@@ -116,7 +116,7 @@ impl Worker {
             Written::Nothing => {}
         }
         self.metrics.ledger_up.set(i64::from(!self.book.is_degraded()));
-        self.engine.set_durable(!self.book.is_degraded());
+        self.engine.set_durable(now, !self.book.is_degraded());
         self.durable.store(!self.book.is_degraded(), Ordering::Relaxed);
         for answer in answers {
             answer();
@@ -142,7 +142,7 @@ impl Worker {
                     tracing::info!(%receiver, %integration, %key, attempt, "notification delivered");
                     "delivered"
                 }
-                Outcome::Retry { reason, .. } => {
+                Outcome::Retry { reason, .. } | Outcome::Unsure { reason } => {
                     tracing::warn!(%receiver, %integration, %key, attempt, %reason, "notification not delivered: trying again");
                     "retry"
                 }

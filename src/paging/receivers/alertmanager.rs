@@ -6,10 +6,10 @@ use hyper::Method;
 use serde::Serialize;
 
 use super::{Message, json_request, post};
+use crate::model::GoTime;
 use crate::net::http::HttpClient;
 use crate::paging::config::AlertmanagerConfig;
 use crate::paging::engine::Outcome;
-use crate::paging::notification::GoTime;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -13,6 +13,10 @@ pub(super) fn judge(status: u16, headers: &HeaderMap, body: &[u8]) -> Result<(),
         return Ok(());
     }
     let reason = reason(status, body);
+    // A gateway that does not know what became of it.
+    if matches!(status, 502 | 504) {
+        return Err(Outcome::Unsure { reason });
+    }
     // Timeouts, "too early", "too many", and whatever is the server's own fault will pass.
     if matches!(status, 408 | 425 | 429) || status >= 500 {
         let after = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok());
@@ -64,9 +68,10 @@ mod tests {
                     );
                 }
                 Outcome::Final { .. } => assert!(!retry, "{status}"),
-                Outcome::Delivered => unreachable!(),
+                Outcome::Delivered | Outcome::Unsure { .. } => unreachable!(),
             }
         }
+        assert!(matches!(judge(504, &headers, b"").unwrap_err(), Outcome::Unsure { .. }));
         assert!(judge(204, &headers, b"").is_ok());
         headers.insert(RETRY_AFTER, "Sat, 21 Nov 2026 02:00:30 GMT".parse().unwrap());
         headers.insert(hyper::header::DATE, "Sat, 21 Nov 2026 02:00:00 GMT".parse().unwrap());

@@ -31,13 +31,15 @@ const OWN: [&str; 7] = [
 const MAX_HEADER: usize = 900;
 const DEFAULT_HTML: &str = r#"{{ template "email.default.html" . }}"#;
 const DEFAULT_SUBJECT: &str = r#"{{ template "email.default.subject" . }}"#;
+/// What that is by default.
+const PLAIN_SUBJECT: &str = r#"{{ template "__subject" . }}"#;
 
 /// One attempt.
 pub(super) async fn send(config: &EmailConfig, message: &Message<'_>, tls: &TlsClient) -> Outcome {
     match tokio::time::timeout(TIMEOUT, attempt(config, message, tls)).await {
         Ok(Ok(())) => Outcome::Delivered,
         Ok(Err(outcome)) => outcome,
-        Err(_) => Outcome::Retry { reason: format!("timeout after {TIMEOUT:?}"), after_ms: None },
+        Err(_) => Outcome::Unsure { reason: format!("timeout after {TIMEOUT:?}") },
     }
 }
 
@@ -84,7 +86,10 @@ fn mail(config: &EmailConfig, message: &Message<'_>) -> Result<Mail, Outcome> {
     let domain = from.email.domain().to_owned();
     let envelope =
         Envelope::new(Some(from.email.clone()), recipients).map_err(|e| refuse(format!("to: {e}")))?;
-    let subject = message.built_in(DEFAULT_SUBJECT).unwrap_or_else(|| text::subject(message.notification()));
+    // Unless somebody has defined it anew, it is the subject that every other receiver gets.
+    let given = message.built_in(DEFAULT_SUBJECT);
+    let given = given.filter(|text| message.built_in(PLAIN_SUBJECT).as_ref() != Some(text));
+    let subject = given.unwrap_or_else(|| text::subject(message.notification()));
     let subject = message.headline(subject);
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(message.now().unsigned_abs());
     let mut builder: MessageBuilder = Mail::builder()

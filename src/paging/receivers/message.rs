@@ -237,6 +237,7 @@ impl<'a> Message<'a> {
         match outcome {
             Outcome::Delivered => Outcome::Delivered,
             Outcome::Retry { reason, after_ms } => Outcome::Retry { reason: hide(reason), after_ms },
+            Outcome::Unsure { reason } => Outcome::Unsure { reason: hide(reason) },
             Outcome::Final { reason } => Outcome::Final { reason: hide(reason) },
         }
     }
@@ -363,7 +364,11 @@ pub(super) fn failed(e: &NetError) -> Outcome {
             Outcome::Retry { reason: reason.clone(), after_ms: None }
         }
         NetError::Config(reason) => Outcome::Final { reason: reason.clone() },
-        other => Outcome::Retry { reason: other.to_string(), after_ms: None },
+        // It was on its way; whether it got there, nobody knows.
+        NetError::Timeout(_) | NetError::Other(_) | NetError::TooLarge(_) => {
+            Outcome::Unsure { reason: e.to_string() }
+        }
+        NetError::Connect(_) | NetError::Tls(_) => Outcome::Retry { reason: e.to_string(), after_ms: None },
     }
 }
 
@@ -386,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_here_and_what_may_pass() {
-        let retried = |e: &NetError| matches!(failed(e), Outcome::Retry { .. });
+        let retried = |e: &NetError| matches!(failed(e), Outcome::Retry { .. } | Outcome::Unsure { .. });
         for (error, expect) in [
             (NetError::Config("unable to read /x: gone".into()), true),
             (NetError::Config("invalid URL \"s3cret\": no scheme".into()), false),

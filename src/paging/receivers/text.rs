@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::model::Order as _;
 use crate::paging::notification::{DIGEST, Notification, NotifiedAlert, Reason};
 
 /// Alerts that a text lists; the rest is counted.
 const MAX_LISTED: usize = 20;
 
-/// `[FIRING:2] Slow flask (a b)`: status, the group's labels, and what else all alerts share.
+/// What a body says of all alerts before it lists them: a list need not repeat it.
+const SAID: [&str; 5] = ["summary", "description", "explanation", "page_budget", "runbook_url"];
+
+/// `[FIRING:2] Slow flask (a b)`: status, the group's labels, and what else all alerts share. A page has the summary in
+/// their place: it is what stands on a locked phone.
 pub(super) fn subject(n: &Notification) -> String {
     let mut out = String::new();
     if let Some(incident) = &n.incident {
@@ -29,6 +34,10 @@ pub(super) fn subject(n: &Notification) -> String {
         }
         _ => out.push_str("[RESOLVED]"),
     }
+    if let Some(summary) = summary(n) {
+        out.push_str(&summary);
+        return out;
+    }
     for value in sorted(&n.group_labels) {
         out.push(' ');
         out.push_str(value);
@@ -45,10 +54,28 @@ pub(super) fn subject(n: &Notification) -> String {
     out
 }
 
+/// ` the queue is deep (QueueDeep)`: what all alerts of a page say of themselves, on one line.
+fn summary(n: &Notification) -> Option<String> {
+    if n.incident.is_none() || n.why == DIGEST {
+        return None;
+    }
+    let annotations = n.common_annotations();
+    let mut out = String::new();
+    for word in annotations.get("summary")?.split_whitespace() {
+        out.push(' ');
+        out.push_str(word);
+    }
+    match n.common_labels().get("alertname") {
+        _ if out.is_empty() => None,
+        Some(name) => Some(format!("{out} ({name})")),
+        None => Some(out),
+    }
+}
+
 /// The name of the alert comes first, then the others.
 fn sorted_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.collect();
-    names.sort_by_key(|name| (*name != "alertname", *name));
+    names.order_by_key(|name| (*name != "alertname", *name));
     names
 }
 
@@ -68,6 +95,11 @@ pub(super) fn resolved(n: &Notification) -> impl Iterator<Item = &NotifiedAlert>
 
 /// Labels, annotations and source of alerts, one after the other.
 pub(super) fn list<'a>(alerts: impl Iterator<Item = &'a NotifiedAlert>) -> String {
+    list_without(alerts, &BTreeMap::new())
+}
+
+/// The same without the annotations that were said already.
+fn list_without<'a>(alerts: impl Iterator<Item = &'a NotifiedAlert>, said: &BTreeMap<&str, &str>) -> String {
     let mut out = String::new();
     let mut more = 0;
     for (i, alert) in alerts.enumerate() {
@@ -79,10 +111,11 @@ pub(super) fn list<'a>(alerts: impl Iterator<Item = &'a NotifiedAlert>) -> Strin
         for (name, value) in &alert.labels {
             let _ = writeln!(out, " - {name} = {value}");
         }
-        if !alert.annotations.is_empty() {
+        let new = || alert.annotations.iter().filter(|(name, _)| !said.contains_key(name.as_str()));
+        if new().next().is_some() {
             out.push_str("Annotations:\n");
         }
-        for (name, value) in &alert.annotations {
+        for (name, value) in new() {
             let _ = writeln!(out, " - {name} = {value}");
         }
         if !alert.generator_url.is_empty() {
@@ -102,9 +135,11 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
         let _ = writeln!(out, "{note}");
     }
     let common = n.common_annotations();
-    for name in ["summary", "description", "runbook_url"] {
+    let mut said = BTreeMap::new();
+    for name in SAID {
         if let Some(text) = common.get(name) {
             let _ = writeln!(out, "{text}");
+            said.insert(name, *text);
         }
     }
     if let Some(i) = &n.incident
@@ -122,13 +157,13 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
         out.push('\n');
     }
     if firing(n).next().is_some() {
-        let _ = write!(out, "Firing:\n{}", list(firing(n)));
+        let _ = write!(out, "Firing:\n{}", list_without(firing(n), &said));
         if n.more > 0 {
             let _ = writeln!(out, "and {} more", n.more);
         }
     }
     if resolved(n).next().is_some() {
-        let _ = write!(out, "Resolved:\n{}", list(resolved(n)));
+        let _ = write!(out, "Resolved:\n{}", list_without(resolved(n), &said));
     }
     out
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Ledger;
-use crate::model::Timestamp;
+use crate::model::{Order as _, Timestamp};
 
 const TABLE: &str = "paging.threads";
 const VERSION: u32 = 1;
@@ -89,7 +89,7 @@ impl Threads {
                     .collect();
                 if known.len() - old.len() > MAX {
                     old = known.iter().map(|(k, t)| (t.at, k.clone())).collect();
-                    old.sort();
+                    old.order();
                     old.truncate(known.len() - MAX);
                 }
                 for (_, key) in old {

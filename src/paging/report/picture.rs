@@ -1,9 +1,7 @@
 //! The band around an incident: what was normal, what was measured, and what people did meanwhile.
 
-use std::collections::BTreeMap;
-
 use crate::chart::svg::{self, BandPoint};
-use crate::model::{Labels, METRIC_NAME, Matcher, Sample, Timestamp};
+use crate::model::{Labels, METRIC_NAME, Matcher, Order as _, Sample, Timestamp, set, tree};
 use crate::paging::incident::Incident;
 use crate::storage::Storage;
 
@@ -48,12 +46,11 @@ pub fn recorded(storage: &Storage, incident: &Incident, now: Timestamp) -> Optio
         let zscore = zscore.map(|(_, s)| s).unwrap_or_default();
         let mut points = join(&center.1, &stddev.1, &zscore);
         // While it knows too little to judge, there is no band.
-        let cold: std::collections::BTreeSet<Timestamp> = read("ready")
+        let cold: std::collections::BTreeSet<Timestamp> = set(read("ready")
             .into_iter()
             .flat_map(|(_, samples)| samples)
             .filter(|s| s.v == 0.0)
-            .map(|s| s.t)
-            .collect();
+            .map(|s| s.t));
         for p in points.iter_mut().filter(|p| cold.contains(&p.t_ms)) {
             (p.center, p.stddev) = (f64::NAN, f64::NAN);
         }
@@ -77,7 +74,7 @@ fn series(storage: &Storage, name: &str, rule: &str, from: Timestamp, to: Timest
 
 /// The recorded series by time; the value follows from the distance in standard deviations.
 fn join(center: &[Sample], stddev: &[Sample], zscore: &[Sample]) -> Vec<BandPoint> {
-    let by_time = |s: &[Sample]| s.iter().map(|s| (s.t, s.v)).collect::<BTreeMap<_, _>>();
+    let by_time = |s: &[Sample]| tree(s.iter().map(|s| (s.t, s.v)));
     let (stddev, zscore) = (by_time(stddev), by_time(zscore));
     center
         .iter()
@@ -116,6 +113,6 @@ fn marks(incident: &Incident) -> Vec<(Timestamp, String)> {
     if let Some(at) = incident.resolved_at {
         marks.push((at, "resolved".to_owned()));
     }
-    marks.sort();
+    marks.order();
     marks
 }

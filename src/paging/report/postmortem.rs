@@ -23,6 +23,9 @@ pub fn markdown(i: &Incident, picture: Option<&str>) -> String {
     if let Some(picture) = picture {
         let _ = writeln!(out, "\n![The value, its band, and what people did]({picture})");
     }
+    if explanations(i).next().is_some() {
+        out.push_str("\nWhat the alert said last (when it began: see the timeline):\n");
+    }
     for text in explanations(i) {
         let _ = writeln!(out, "\n> {}", escaped(text));
     }

@@ -2,6 +2,7 @@
 
 use super::{Facts, Report, ReportOptions, Tally};
 use crate::ledger::{Ledger, LedgerError};
+use crate::model::set;
 use crate::paging::engine::{incident_key, read_incident};
 use crate::paging::incident::Incident;
 
@@ -13,7 +14,7 @@ use crate::paging::incident::Incident;
 pub fn of_ledger(ledger: &Ledger, recent: &[Facts], options: ReportOptions) -> Result<Report, LedgerError> {
     let mut tally = Tally::new(options);
     recent.iter().for_each(|f| tally.add(f));
-    let known: std::collections::BTreeSet<u64> = recent.iter().map(|f| f.id).collect();
+    let known: std::collections::BTreeSet<u64> = set(recent.iter().map(|f| f.id));
     let (table, _) = incident_key(0);
     ledger.visit(table, &mut |_, value| {
         if let Some(incident) = read_incident(value).filter(|i| !known.contains(&i.id)) {

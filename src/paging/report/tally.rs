@@ -10,7 +10,7 @@ use super::shape::{
     Acknowledgements, CoinVerdict, DayCount, Drills, HourCount, PersonLoad, Report, Resolutions, RuleRecord,
     SeriesCount,
 };
-use crate::model::Timestamp;
+use crate::model::{Order as _, Timestamp};
 use crate::sigma::coin_p_value;
 
 /// Names that are told apart; what comes after them is not counted by name.
@@ -186,9 +186,9 @@ impl Tally {
                 acknowledged: p.acknowledged,
             })
             .collect();
-        by_person.sort_by(|a, b| b.pages.cmp(&a.pages).then_with(|| a.person.cmp(&b.person)));
+        by_person.order_by(|a, b| b.pages.cmp(&a.pages).then_with(|| a.person.cmp(&b.person)));
         let mut by_rule: Vec<RuleRecord> = self.rules.into_iter().map(|(name, r)| record(name, &r)).collect();
-        by_rule.sort_by(|a, b| {
+        by_rule.order_by(|a, b| {
             (b.incidents, b.pages).cmp(&(a.incidents, a.pages)).then_with(|| a.rule.cmp(&b.rule))
         });
         let mut noisiest: Vec<SeriesCount> = self
@@ -196,7 +196,7 @@ impl Tally {
             .into_iter()
             .map(|(series, c)| SeriesCount { series, incidents: c.incidents, pages: c.pages })
             .collect();
-        noisiest.sort_by(|a, b| {
+        noisiest.order_by(|a, b| {
             (b.incidents, b.pages).cmp(&(a.incidents, a.pages)).then_with(|| a.series.cmp(&b.series))
         });
         noisiest.truncate(NOISIEST);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Ledger, LedgerError};
-use crate::model::{Alert, Fingerprint, Labels};
+use crate::model::{Alert, Fingerprint, Labels, Order as _};
 
 /// The table of alerts that wait to be sent.
 pub const NOTIFICATIONS_TABLE: &str = "remote.notifications";
@@ -101,7 +101,7 @@ pub(super) fn read(ledger: &Ledger) -> Result<Vec<(String, Vec<Alert>)>, LedgerE
         }
     }
     for (_, alerts) in &mut all {
-        alerts.sort_by_key(|a| a.updated_at);
+        alerts.order_by_key(|a| a.updated_at);
     }
     Ok(all)
 }

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::model::yaml::{FileError, Spanned};
-use crate::model::{Duration, Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name, parse_float};
+use crate::model::{
+    Duration, Labels, METRIC_NAME, Order as _, is_legacy_label_name, is_legacy_metric_name, parse_float,
+};
 use crate::promql::{self, Expr};
 use crate::sigma;
 use crate::template::{Dialect, Template, TemplateError};
@@ -40,7 +42,7 @@ pub(super) fn file(
     if check.errors.is_empty() {
         Ok(RuleFile { groups, warnings: Vec::new() })
     } else {
-        check.errors.sort_by_key(|e| (e.line, e.column));
+        check.errors.order_by_key(|e| (e.line, e.column));
         Err(check.errors)
     }
 }
@@ -355,8 +357,8 @@ impl Check<'_> {
                 out.annotations.push((n.value.clone(), template));
             }
         }
-        out.labels.sort_by(|a, b| a.0.cmp(&b.0));
-        out.annotations.sort_by(|a, b| a.0.cmp(&b.0));
+        out.labels.order_by(|a, b| a.0.cmp(&b.0));
+        out.annotations.order_by(|a, b| a.0.cmp(&b.0));
         out
     }
 

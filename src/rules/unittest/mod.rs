@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::model::yaml::{self, FileError};
-use crate::model::{Alert, Labels, Timestamp, format_float, parse_float};
+use crate::model::{Alert, Labels, Order as _, Timestamp, format_float, parse_float};
 use crate::promql::series_notation::{parse_labels, parse_values};
 use crate::promql::{self, Engine, EngineOptions, Value};
 use crate::storage::{SourceId, Storage};
@@ -104,7 +104,7 @@ fn rule_groups(
         return Err(errors);
     }
     // Groups that are not named come first, as in promtool.
-    groups.sort_by_key(|g: &GroupSpec| file.group_eval_order.iter().position(|n| *n == g.name));
+    groups.order_by_key(|g: &GroupSpec| file.group_eval_order.iter().position(|n| *n == g.name));
     Ok(groups)
 }
 
@@ -125,7 +125,7 @@ fn matching(dir: &Path, pattern: &str) -> Vec<std::path::PathBuf> {
             p.file_name().and_then(|n| n.to_str()).is_some_and(|n| fits(wanted.as_bytes(), n.as_bytes()))
         })
         .collect();
-    files.sort();
+    files.order();
     files
 }
 
@@ -215,7 +215,7 @@ impl Run<'_> {
             })
             .collect();
         let mut checks: Vec<&AlertCheck> = test.alert_rule_test.iter().collect();
-        checks.sort_by_key(|c| c.eval_time);
+        checks.order_by_key(|c| c.eval_time);
         let mut checks = checks.into_iter().peekable();
         let mut fed = 0;
         let mut at = 0;
@@ -263,8 +263,8 @@ impl Run<'_> {
                 (labels.build(), Labels::from_pairs(&a.exp_annotations))
             })
             .collect();
-        got.sort();
-        want.sort();
+        got.order();
+        want.order();
         if got != want {
             self.failures.push(format!(
                 "alertname: {}, time: {}:\n  exp: {}\n  got: {}",
@@ -298,8 +298,8 @@ impl Run<'_> {
             };
             want.push((labels, sample.value.0));
         }
-        got.sort_by(|a, b| a.0.cmp(&b.0));
-        want.sort_by(|a, b| a.0.cmp(&b.0));
+        got.order_by(|a, b| a.0.cmp(&b.0));
+        want.order_by(|a, b| a.0.cmp(&b.0));
         let fuzzy = self.file.fuzzy_compare;
         let same = got.len() == want.len()
             && got.iter().zip(&want).all(|(g, w)| g.0 == w.0 && same_value(g.1, w.1, fuzzy));

@@ -1,7 +1,6 @@
 //! The functions of Alertmanager's message templates.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -14,7 +13,7 @@ use super::{Call, Function, MANY, humanize, json, plain, prometheus, text};
 pub(super) const FUNCTIONS: &[Function] = &[
     plain("toUpper", 1, 1, text::upper),
     plain("toLower", 1, 1, text::lower),
-    plain("title", 1, 1, text::title),
+    plain("title", 1, 1, text::title_and_lower),
     plain("trimSpace", 1, 1, |c| Ok(c.text(0)?.trim().into())),
     plain("join", 2, 2, join),
     plain("match", 2, 2, text::matches),
@@ -54,8 +53,9 @@ fn since(c: &Call<'_>) -> Result<Value, String> {
 
 fn join(c: &Call<'_>) -> Result<Value, String> {
     let separator = c.text(0)?;
-    let Value::List(list) = c.arg(1) else {
-        return Err(format!("wrong type for value; expected []string; got {}", c.arg(1).type_name()));
+    let list = match c.arg(1) {
+        Value::List(list) if list.kind == ListKind::Strings => list,
+        other => return Err(format!("wrong type for value; expected []string; got {}", other.type_name())),
     };
     let mut out = Bounded::new(c.limit);
     for (i, item) in list.items.iter().enumerate() {
@@ -71,12 +71,18 @@ fn string_slice(c: &Call<'_>) -> Result<Value, String> {
     for i in 0..c.args.len() {
         c.text(i)?;
     }
-    Value::list(c.args.to_vec())
+    Ok(Value::strings(c.args.to_vec()))
 }
 
 fn append(c: &Call<'_>) -> Result<Value, String> {
-    let Value::List(list) = c.arg(0) else {
-        return Err(format!("wrong type for value; expected []interface {{}}; got {}", c.arg(0).type_name()));
+    let list = match c.arg(0) {
+        Value::List(list) if list.kind == ListKind::Plain => list,
+        other => {
+            return Err(format!(
+                "wrong type for value; expected []interface {{}}; got {}",
+                other.type_name()
+            ));
+        }
     };
     // Each element is at least a byte of output; a list longer than that is of no use.
     if list.items.len() + c.args.len() > c.limit {
@@ -91,10 +97,10 @@ fn dict(c: &Call<'_>) -> Result<Value, String> {
     if !c.args.len().is_multiple_of(2) {
         return Err("invalid dict call: uneven number of arguments".to_owned());
     }
-    let mut entries: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+    let mut entries = BTreeMap::new();
     for pair in c.args.chunks_exact(2) {
-        let key = pair[0].as_str().ok_or("dict keys must be strings")?;
-        entries.insert(Arc::from(key), pair[1].clone());
+        let Value::Str(key) = &pair[0] else { return Err("dict keys must be strings".to_owned()) };
+        entries.insert(key.clone(), pair[1].clone());
     }
     Value::map(MapKind::Any, entries)
 }

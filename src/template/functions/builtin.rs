@@ -30,6 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 fn one_text(c: &Call<'_>) -> Result<String, String> {
     match c.args {
         [one] if one.as_str().is_some() => Ok(one.as_str().unwrap_or_default().to_owned()),
+        [Value::Nil] => Ok("<no value>".to_owned()),
         args => print::join(args, false, c.limit),
     }
 }
@@ -49,6 +50,7 @@ fn len(c: &Call<'_>) -> Result<Value, String> {
 fn position(value: &Value, length: usize, inclusive: bool) -> Result<usize, String> {
     let n = match value {
         Value::Int(i) | Value::Duration(i) => i128::from(*i),
+        Value::Calendar(c) => i128::from(c.number()),
         Value::Uint(u) => i128::from(*u),
         Value::Nil => return Err("cannot index slice/array with nil".to_owned()),
         other => return Err(format!("cannot index slice/array with type {}", other.type_name())),
@@ -67,9 +69,9 @@ fn index(c: &Call<'_>) -> Result<Value, String> {
                 Value::Uint(u64::from(s.as_bytes()[position(at, s.len(), false)?]))
             }
             Value::Map(m) => {
-                let key = at
-                    .as_str()
-                    .ok_or_else(|| format!("value has type {}; should be string", at.type_name()))?;
+                let Value::Str(key) = at else {
+                    return Err(format!("value has type {}; should be string", at.type_name()));
+                };
                 match (m.entries.get(key), m.kind) {
                     (Some(v), _) => v.clone(),
                     (None, MapKind::Any) => Value::Nil,

@@ -22,6 +22,7 @@ fn basic(value: &Value) -> Basic<'_> {
     match value {
         Value::Bool(b) => Basic::Bool(*b),
         Value::Int(i) | Value::Duration(i) => Basic::Integer(i128::from(*i)),
+        Value::Calendar(c) => Basic::Integer(i128::from(c.number())),
         Value::Uint(u) => Basic::Integer(i128::from(*u)),
         Value::Float(f) => Basic::Float(*f),
         Value::Str(s) | Value::Safe(_, s) => Basic::Text(s),

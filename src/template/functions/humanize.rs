@@ -16,11 +16,22 @@ pub(super) fn float(value: &Value) -> Result<f64, String> {
         Value::Uint(u) => Ok(*u as f64),
         Value::Float(f) => Ok(*f),
         Value::Duration(nanos) => Ok(*nanos as f64 / 1e9),
-        Value::Str(s) | Value::Safe(_, s) => crate::model::parse_float(s).ok_or_else(|| {
+        Value::Str(s) => crate::model::parse_float(&without_separators(s)).ok_or_else(|| {
             format!("strconv.ParseFloat: parsing {}: invalid syntax", super::super::print::quote(s))
         }),
         other => Err(format!("can't convert {} to float", other.type_name())),
     }
+}
+
+/// The text of a number without the `_` between its digits.
+fn without_separators(text: &str) -> std::borrow::Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_hexdigit);
+    let between = |i: usize| i > 0 && (digit(i - 1) || matches!(bytes[i - 1], b'x' | b'X')) && digit(i + 1);
+    if !text.contains('_') || text.match_indices('_').any(|(i, _)| !between(i)) {
+        return text.into();
+    }
+    text.replace('_', "").into()
 }
 
 /// Divides until it is below `base`; gives the prefix.

@@ -21,6 +21,7 @@ fn write(value: &Value, out: &mut Bounded) -> Result<(), String> {
         Value::Nil => out.push("null"),
         Value::Bool(b) => out.push(if *b { "true" } else { "false" }),
         Value::Int(i) | Value::Duration(i) => out.push(&i.to_string()),
+        Value::Calendar(c) => out.push(&c.number().to_string()),
         Value::Uint(u) => out.push(&u.to_string()),
         Value::Float(f) if f.is_finite() => out.push(&number(*f)),
         Value::Float(f) => {
@@ -36,7 +37,7 @@ fn write(value: &Value, out: &mut Bounded) -> Result<(), String> {
             }
             out.push("]");
         }
-        Value::Map(m) if m.kind == MapKind::NoLabels => out.push("null"),
+        Value::Map(m) if m.kind == MapKind::NoKv => out.push("null"),
         Value::Map(m) => {
             let entries = m.entries.iter().map(|(k, v)| (k.as_ref(), v));
             object(entries, out)?;

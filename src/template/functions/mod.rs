@@ -63,7 +63,9 @@ impl Call<'_> {
     /// A text argument.
     fn text(&self, i: usize) -> Result<&str, String> {
         let arg = self.arg(i);
-        arg.as_str().ok_or_else(|| format!("wrong type for value; expected string; got {}", arg.type_name()))
+        // A text that is safe for something is of another type, and Go converts nothing.
+        let text = if let Value::Str(text) = arg { Some(text.as_ref()) } else { None };
+        text.ok_or_else(|| format!("wrong type for value; expected string; got {}", arg.type_name()))
     }
 
     /// A text that is not longer than allowed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{Duration, Labels};
+use crate::model::{Duration, Labels, Order as _, tree};
 
 use super::super::time::Time;
 use super::super::value::{Field, ListKind, MapKind, SafeKind, Value};
@@ -110,13 +110,13 @@ fn sort_by_label(c: &Call<'_>) -> Result<Value, String> {
         .iter()
         .map(|s| Ok((label(name, s)?.as_str().unwrap_or_default().to_owned(), s.clone())))
         .collect::<Result<_, String>>()?;
-    keyed.sort_by(|a, b| a.0.cmp(&b.0));
+    keyed.order_by(|a, b| a.0.cmp(&b.0));
     Value::list_of(ListKind::Plain, keyed.into_iter().map(|(_, s)| s).collect())
 }
 
 fn args(c: &Call<'_>) -> Result<Value, String> {
     let entries: BTreeMap<Arc<str>, Value> =
-        c.args.iter().enumerate().map(|(i, v)| (Arc::from(format!("arg{i}")), v.clone())).collect();
+        tree(c.args.iter().enumerate().map(|(i, v)| (Arc::from(format!("arg{i}")), v.clone())));
     Value::map(MapKind::Any, entries)
 }
 

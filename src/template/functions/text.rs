@@ -2,20 +2,15 @@
 
 use std::fmt::Write as _;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
+
+use crate::model::re2;
 
 use super::super::value::Value;
 use super::Call;
 
-/// How many bytes a compiled regular expression may take.
-const REGEX_SIZE: usize = 1 << 20;
-
 fn regex(pattern: &str) -> Result<Regex, String> {
-    RegexBuilder::new(pattern).size_limit(REGEX_SIZE).build().map_err(|e| {
-        let text = e.to_string();
-        let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        format!("error parsing regexp: {reason}: `{pattern}`")
-    })
+    re2::compile(pattern).map_err(|reason| format!("error parsing regexp: {reason}: `{pattern}`"))
 }
 
 /// `match PATTERN TEXT`, not anchored.
@@ -41,24 +36,57 @@ pub(super) fn re_replace_all(c: &Call<'_>) -> Result<Value, String> {
     c.bounded(out + &text[last..])
 }
 
-/// The first letter of each word in upper case, the others as they are.
+/// Prometheus's `title`: the first letter of each word in upper case, the others as they are.
 pub(super) fn title(c: &Call<'_>) -> Result<Value, String> {
-    let text = c.text(0)?;
+    c.bounded(titled(c.text(0)?, false))
+}
+
+/// Alertmanager's `title`: the others in lower case.
+pub(super) fn title_and_lower(c: &Call<'_>) -> Result<Value, String> {
+    c.bounded(titled(c.text(0)?, true))
+}
+
+/// The first letter of each word that has cases becomes a capital. A single `'`, `.` or `:` within a word does not end
+/// it. (Unicode's word boundaries, as far as letters with cases go.)
+fn titled(text: &str, lower: bool) -> String {
+    let cased = |ch: char| ch.is_lowercase() || ch.is_uppercase();
+    let inner = |ch: char| matches!(ch, '\'' | '’' | '‘' | '.' | ':' | '·' | '․' | '‧');
     let mut out = String::with_capacity(text.len());
-    let mut in_word = false;
+    let (mut in_word, mut after_inner) = (false, false);
     let mut chars = text.chars().peekable();
     while let Some(ch) = chars.next() {
-        if ch.is_alphabetic() && !in_word {
-            out.extend(ch.to_uppercase());
+        if cased(ch) && !in_word {
+            push_title(ch, &mut out);
             in_word = true;
-            continue;
+        } else if !lower {
+            out.push(ch);
+        } else if ch == 'Σ' && in_word {
+            let ends = !chars.peek().is_some_and(|n| n.is_alphanumeric());
+            out.push(if ends { 'ς' } else { 'σ' });
+        } else {
+            out.extend(ch.to_lowercase());
         }
-        out.push(ch);
-        let joins =
-            matches!(ch, '\'' | '.' | '’' | ':' | '·') && chars.peek().is_some_and(|n| n.is_alphabetic());
-        in_word = in_word && (ch.is_alphanumeric() || ch == '_' || joins);
+        let mark = matches!(ch, '\u{300}'..='\u{36f}' | '\u{200d}');
+        in_word &= ch.is_alphanumeric() || ch == '_' || mark || inner(ch) && !after_inner;
+        after_inner = inner(ch);
     }
-    c.bounded(out)
+    out
+}
+
+/// A letter as the first one of a title: `ǆ` becomes `ǅ`, `ß` becomes `Ss`.
+fn push_title(ch: char, out: &mut String) {
+    match ch {
+        'ǆ' | 'Ǆ' => out.push('ǅ'),
+        'ǉ' | 'Ǉ' => out.push('ǈ'),
+        'ǌ' | 'Ǌ' => out.push('ǋ'),
+        'ǳ' | 'Ǳ' => out.push('ǲ'),
+        'ŉ' => out.push_str("ʼN"),
+        ch => {
+            let mut upper = ch.to_uppercase();
+            out.extend(upper.next());
+            out.extend(upper.flat_map(char::to_lowercase));
+        }
+    }
 }
 
 pub(super) fn upper(c: &Call<'_>) -> Result<Value, String> {

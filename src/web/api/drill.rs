@@ -9,8 +9,7 @@ use super::super::guard;
 use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::time_text;
-use crate::model::Duration;
+use crate::model::{Duration, GoTime};
 use crate::paging::engine::{DrillError, DrillRequest};
 use crate::paging::incident::{Actor, Incident};
 
@@ -67,7 +66,7 @@ fn begun_view(incident: &Incident, written_ms: i64) -> serde_json::Value {
         "incident": incident.id.to_string(),
         "policy": incident.policy.name,
         "steps": incident.policy.steps.iter().map(step).collect::<Vec<_>>(),
-        "triggeredAt": time_text(incident.triggered_at),
+        "triggeredAt": GoTime(Some(incident.triggered_at)),
         // From the request to the synced transaction.
         "writtenSeconds": written_ms as f64 / 1000.0,
     })

@@ -10,10 +10,11 @@ use super::super::params::parse_time;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::{Baseline, IncidentFeedback, RuleFeedback, Verdict};
+use super::super::views::{Baseline, IncidentFeedback, RuleFeedback};
 use super::blocking;
-use super::incidents::MAX_TEXT;
-use crate::model::{Labels, Timestamp};
+use super::incidents::by_whom;
+use crate::model::{Labels, Timestamp, tree};
+use crate::paging::incident::Verdict;
 
 /// The body, as JSON or as a form; what is empty was not said.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +67,11 @@ pub(super) async fn judge(state: &Arc<State>, asked: &Asked, id: &str) -> Result
         return Err(ApiError::new(ErrorKind::BadData, reason));
     }
     let (incidents, id) = (Arc::clone(&state.parts.incidents), id.to_owned());
-    Success::of(&blocking(move || Ok(incidents.judge(&id, &feedback)?)).await?)
+    let (incident, taken) = blocking(move || Ok(incidents.judge(&id, &feedback)?)).await?;
+    // What became of the feedback of this very request stands beside what the incident has.
+    let mut answer = serde_json::json!(incident);
+    answer["feedback"] = serde_json::json!(taken);
+    Success::of(&answer)
 }
 
 /// `POST /api/v1/rules/feedback`.
@@ -150,20 +155,9 @@ fn said(state: &State, asked: &Asked) -> Result<Said, ApiError> {
             comment: get("comment"),
             group: get("group"),
             rule: get("rule"),
-            series: labels.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            series: tree(labels.map(|(n, v)| (n.to_owned(), v.to_owned()))),
         }
     };
-    // Who authenticated is who said it, whatever the body says.
-    if let Some(user) = &asked.user {
-        said.by.clone_from(user);
-    }
-    if said.by.is_empty() {
-        "api".clone_into(&mut said.by);
-    }
-    for text in [&mut said.by, &mut said.comment] {
-        if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
-            text.truncate(at);
-        }
-    }
+    by_whom(asked, &mut said.by, &mut said.comment);
     Ok(said)
 }

@@ -10,8 +10,9 @@ use super::super::params::encode;
 use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, see_other};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::{CommandError, IncidentView};
+use super::super::views::CommandError;
 use super::{blocking, feedback, postmortem};
+use crate::paging::IncidentView;
 
 /// How many incidents a list has when the request does not say.
 const DEFAULT_LIMIT: usize = 100;
@@ -116,24 +117,28 @@ async fn act(
 ) -> Result<IncidentView, ApiError> {
     guard::check(state.posture(), asked.headers()).map_err(|e| ApiError::new(ErrorKind::Forbidden, e))?;
     let mut said = said(asked)?;
-    // Who authenticated is who did it, whatever the body says.
-    if let Some(user) = &asked.user {
-        said.by.clone_from(user);
-    }
-    if said.by.is_empty() {
-        "api".clone_into(&mut said.by);
-    }
-    for text in [&mut said.by, &mut said.comment] {
-        if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
-            text.truncate(at);
-        }
-    }
+    by_whom(asked, &mut said.by, &mut said.comment);
     let (incidents, id, from) = (Arc::clone(&state.parts.incidents), id.to_owned(), asked.origin());
     blocking(move || match command {
         Command::Acknowledge => Ok(incidents.acknowledge(&id, &said.by, &from, &said.comment)?),
         Command::Resolve => Ok(incidents.resolve(&id, &said.by, &from, &said.comment)?),
     })
     .await
+}
+
+/// Who says something, and what: within bounds, and who authenticated is who said it, whatever the body says.
+pub(super) fn by_whom(asked: &Asked, by: &mut String, comment: &mut String) {
+    if let Some(user) = &asked.user {
+        by.clone_from(user);
+    }
+    if by.is_empty() {
+        "api".clone_into(by);
+    }
+    for text in [by, comment] {
+        if let Some((at, _)) = text.char_indices().nth(MAX_TEXT) {
+            text.truncate(at);
+        }
+    }
 }
 
 fn said(asked: &Asked) -> Result<Said, ApiError> {

@@ -9,13 +9,13 @@ use hyper::header::CONTENT_SECURITY_POLICY;
 use super::super::respond::{Answer, ApiError, ErrorKind, body};
 use super::super::server::Asked;
 use super::super::state::State;
-use super::super::views::RuleKind;
 use super::{blocking, evaluate_range};
 use crate::chart::svg;
 use crate::model::METRIC_NAME;
 use crate::paging::incident::Incident;
 use crate::paging::report::{picture, postmortem};
 use crate::promql::{self, NodeKind, Value, ValueType};
+use crate::rules::RuleType;
 
 /// Points of a line that is evaluated anew.
 const POINTS: i64 = 900;
@@ -70,7 +70,7 @@ pub(in crate::web) async fn band(state: &Arc<State>, incident: &Incident) -> Opt
         let Some(name) = alert.labels.get("alertname") else { continue };
         let groups = state.parts.rules.groups();
         let rules = groups.iter().flat_map(|g| &g.rules);
-        let rule = rules.filter(|r| r.kind != RuleKind::Recording).find(|r| r.name == *name);
+        let rule = rules.filter(|r| r.kind != RuleType::Recording).find(|r| r.name == *name);
         let Some(query) = rule.map(|r| r.query.clone()) else { continue };
         let query = measured(&query);
         let Ok(result) = evaluate_range(state, &query, from, to, step).await else { continue };

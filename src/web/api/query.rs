@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::deadline::Until;
-use super::super::json::{push_labels, push_point, push_str, push_time, push_value};
+use super::super::json::{push_labels, push_point, push_str, push_value};
 use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::server::Asked;
 use super::super::state::State;
 use super::blocking;
-use crate::model::{Matcher, Timestamp};
+use crate::model::{Matcher, Timestamp, push_seconds};
 use crate::promql::{Engine, EvalError, Expr, QueryOutput, Source, Value, ValueType};
 
 /// The most points of a series in a range query's answer.
@@ -194,7 +194,7 @@ fn write(output: QueryOutput, t: Timestamp, limit: Option<usize>) -> Success {
         Value::String(s) => {
             type_of(&mut out, "string");
             out.push(b'[');
-            push_time(&mut out, t);
+            push_seconds(&mut out, t);
             out.push(b',');
             push_str(&mut out, s);
             out.push(b']');
@@ -208,7 +208,7 @@ fn write(output: QueryOutput, t: Timestamp, limit: Option<usize>) -> Success {
                 out.extend_from_slice(if i > 0 { br#",{"metric":"# } else { br#"{"metric":"# });
                 push_labels(&mut out, &sample.labels);
                 out.extend_from_slice(br#","value":["#);
-                push_time(&mut out, sample.t);
+                push_seconds(&mut out, sample.t);
                 out.push(b',');
                 push_value(&mut out, sample.v);
                 out.extend_from_slice(b"]}");

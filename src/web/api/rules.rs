@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::state::State;
-use super::super::views::{AlertView, RuleGroupView, RuleKind};
 use super::series_selector;
+use crate::rules::{AlertView, GroupView, RuleType};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Groups {
-    groups: Vec<RuleGroupView>,
+    groups: Vec<GroupView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_next_token: Option<String>,
 }
@@ -40,8 +40,8 @@ pub(super) fn rules(state: &State, params: &Params) -> Result<Success, ApiError>
     for group in &mut groups {
         group.rules.retain(|rule| {
             let of_kind = match kind.as_str() {
-                "alert" => rule.kind != RuleKind::Recording,
-                "record" => rule.kind == RuleKind::Recording,
+                "alert" => rule.kind != RuleType::Recording,
+                "record" => rule.kind == RuleType::Recording,
                 _ => true,
             };
             of_kind
@@ -62,7 +62,7 @@ pub(super) fn rules(state: &State, params: &Params) -> Result<Success, ApiError>
 }
 
 /// Cuts the page out that `group_limit` and `group_next_token` ask for; gives the token of the next one.
-fn paginate(groups: &mut Vec<RuleGroupView>, params: &Params) -> Result<Option<String>, ApiError> {
+fn paginate(groups: &mut Vec<GroupView>, params: &Params) -> Result<Option<String>, ApiError> {
     let limit = match params.get("group_limit") {
         "" => None,
         text => match text.parse::<usize>() {
@@ -75,7 +75,7 @@ fn paginate(groups: &mut Vec<RuleGroupView>, params: &Params) -> Result<Option<S
             }
         },
     };
-    let token_of = |g: &RuleGroupView| {
+    let token_of = |g: &GroupView| {
         crate::model::Fingerprint::of([(g.file.as_str(), g.name.as_str())].into_iter()).to_string()
     };
     let token = params.get("group_next_token");

@@ -1,6 +1,5 @@
 //! Facts about the process.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -8,8 +7,8 @@ use serde_json::json;
 use super::super::params::Params;
 use super::super::respond::{ApiError, ErrorKind, Success};
 use super::super::state::State;
-use super::super::views::time_text;
 use super::blocking;
+use crate::model::{GoTime, tree};
 use crate::storage::StatsEntry;
 
 /// `/status/…`.
@@ -18,7 +17,7 @@ pub(super) async fn status(state: &Arc<State>, what: &str, params: Params) -> Re
         "buildinfo" => build(state),
         "runtimeinfo" => runtime(state),
         "config" => Success::of(&json!({ "yaml": state.parts.lifecycle.config_yaml() })),
-        "flags" => Success::of(&state.options.flags.iter().cloned().collect::<BTreeMap<_, _>>()),
+        "flags" => Success::of(&tree(state.options.flags.iter().cloned())),
         "tsdb" => {
             let state = Arc::clone(state);
             blocking(move || tsdb(&state, &params)).await
@@ -45,13 +44,13 @@ fn runtime(state: &State) -> Result<Success, ApiError> {
     let directory = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Success::of(&json!({
-        "startTime": time_text(facts.started_at),
+        "startTime": GoTime::nonzero(facts.started_at),
         "CWD": directory,
         "hostname": rustix::system::uname().nodename().to_string_lossy(),
-        "serverTime": time_text(state.now()),
+        "serverTime": GoTime(Some(state.now())),
         "reloadConfigSuccess": facts.last_reload_ok,
         "pagingDurable": (state.parts.pager)().is_none_or(|p| p.is_durable()),
-        "lastConfigTime": time_text(facts.last_reload_at),
+        "lastConfigTime": GoTime::nonzero(facts.last_reload_at),
         "corruptionCount": 0,
         "goroutineCount": 0,
         "GOMAXPROCS": cores,

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::super::params::Params;
 use super::super::respond::{ApiError, Success};
 use super::super::state::State;
-use super::super::views::{DroppedTargetView, TargetView};
-use crate::model::MetricMetadata;
+use crate::model::{MetricMetadata, Order as _, set, tree};
+use crate::scrape::{DroppedTargetView, TargetView};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +47,7 @@ pub(super) fn targets(state: &State, params: &Params) -> Result<Success, ApiErro
 /// `/scrape_pools`.
 pub(super) fn pools(state: &State) -> Result<Success, ApiError> {
     let pools: std::collections::BTreeSet<_> =
-        state.parts.targets.active().into_iter().map(|t| t.scrape_pool).collect();
+        set(state.parts.targets.active().into_iter().map(|t| t.scrape_pool));
     Success::of(&serde_json::json!({ "scrapePools": pools }))
 }
 
@@ -62,11 +62,11 @@ pub(super) fn metadata(state: &State, params: &Params) -> Result<Success, ApiErr
     params.limit("limit_per_metric")?;
     let storage = &state.parts.storage;
     let known: BTreeMap<String, MetricMetadata> = match params.get("metric") {
-        "" => storage.all_metadata().into_iter().collect(),
-        name => storage.metadata(name).map(|m| (name.to_owned(), m)).into_iter().collect(),
+        "" => tree(storage.all_metadata()),
+        name => tree(storage.metadata(name).map(|m| (name.to_owned(), m))),
     };
     let all: BTreeMap<&str, [serde_json::Value; 1]> =
-        known.iter().take(limit).map(|(name, m)| (name.as_str(), [described(m)])).collect();
+        tree(known.iter().take(limit).map(|(name, m)| (name.as_str(), [described(m)])));
     Success::of(&all)
 }
 
@@ -80,7 +80,7 @@ pub(super) fn target_metadata(state: &State, params: &Params) -> Result<Success,
     let wanted = params.get("metric");
     let mut known = state.parts.storage.all_metadata();
     known.retain(|(name, _)| wanted.is_empty() || wanted == name);
-    known.sort_by(|a, b| a.0.cmp(&b.0));
+    known.order_by(|a, b| a.0.cmp(&b.0));
     let mut all = Vec::new();
     for target in state.parts.targets.active() {
         if !selector.iter().all(|m| m.matches_labels(&target.labels)) {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::negotiate::Negotiated;
 use super::page::ExternalLabels;
-use super::write::{push_header, push_series, push_timestamp, push_value};
-use crate::model::{Labels, MetricType, Sample, Timestamp, is_stale_nan};
+use crate::exposition::write::{push_header, push_series, push_timestamp, push_value};
+use crate::model::{Labels, MetricType, Order as _, Sample, Timestamp, is_stale_nan};
 use crate::storage::Storage;
 
 /// The page: the newest sample, no older than `lookback` ms, of every series that one of the selectors picks.
@@ -34,11 +34,11 @@ pub fn federate<'a>(
         }
     }
     chosen.retain(|(labels, _)| !labels.metric_name().is_empty());
-    chosen.sort_by(|(a, _), (b, _)| a.metric_name().cmp(b.metric_name()).then_with(|| a.cmp(b)));
+    chosen.order_by(|(a, _), (b, _)| a.metric_name().cmp(b.metric_name()).then_with(|| a.cmp(b)));
     let mut extra = external.to_vec();
     if !extra.iter().any(|(n, _)| n == "instance") {
         extra.push(("instance".to_owned(), String::new()));
-        extra.sort();
+        extra.order();
     }
     let openmetrics = negotiated.is_openmetrics();
     let mut out = Vec::with_capacity(chosen.len() * 128);

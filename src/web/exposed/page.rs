@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::registry::Registry;
 
-use super::family::{Placement, place_openmetrics, place_text};
 use super::negotiate::Negotiated;
 use super::self_metrics::{OwnFamily, families};
-use super::write::{push_header, push_series, push_value};
-use crate::model::{Labels, METRIC_NAME, MetricType, Timestamp, is_stale_nan, parse_float};
+use crate::exposition::placement::{Placement, place_openmetrics, place_text};
+use crate::exposition::write::{push_header, push_series, push_value};
+use crate::model::{Labels, METRIC_NAME, MetricType, Order as _, Timestamp, is_stale_nan, parse_float};
 use crate::storage::Storage;
 
 /// Labels that are added to every series that lacks them.
@@ -275,7 +275,7 @@ impl Layout {
     fn sort(&mut self) {
         self.resolve_clashes();
         let (entries, families) = (&self.entries, &self.families);
-        self.order.sort_by(|&a, &b| {
+        self.order.order_by(|&a, &b| {
             let (a, b) = (&entries[a], &entries[b]);
             families[a.family]
                 .name

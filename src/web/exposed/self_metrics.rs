@@ -2,7 +2,7 @@
 
 use prometheus_client::registry::Registry;
 
-use crate::model::MetricType;
+use crate::model::{MetricType, Order as _};
 
 /// A family of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn families(registry: &Registry, openmetrics: bool) -> Vec<OwnFamily> {
     if !openmetrics {
         families.iter_mut().for_each(OwnFamily::rename_for_text);
     }
-    families.sort_by(|a, b| a.name.cmp(&b.name));
+    families.order_by(|a, b| a.name.cmp(&b.name));
     families
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page};
 use super::svg::{Band, Chart};
-use crate::model::{Duration, Labels, METRIC_NAME, Sample, Timestamp, format_float};
+use crate::model::{Duration, Labels, METRIC_NAME, Order as _, Sample, Timestamp, format_float};
 use crate::promql::Value;
+use crate::rules::RuleType;
 use crate::web::api::evaluate_range;
 use crate::web::params::{Params, parse_time};
 use crate::web::respond::ApiError;
 use crate::web::state::State;
-use crate::web::views::RuleKind;
 
 /// Points of a line.
 const POINTS: i64 = 240;
@@ -60,7 +60,7 @@ pub async fn page(state: &Arc<State>, params: &Params) -> String {
     let sigma: Vec<(String, String)> = groups
         .iter()
         .flat_map(|g| &g.rules)
-        .filter(|r| r.kind == RuleKind::Sigma)
+        .filter(|r| r.kind == RuleType::Sigma)
         .map(|r| (r.name.clone(), r.query.clone()))
         .collect();
     if asked.band.is_empty()
@@ -140,7 +140,9 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
                 value.push(c);
             }
         }
-        format!("sideband_sigma_{what}{{{RULE_LABEL}=\"{value}\"}}")
+        // A baseline that knows two or three values has a band so wide that nothing else would be seen beside it.
+        let rule = format!("{{{RULE_LABEL}=\"{value}\"}}");
+        format!("sideband_sigma_{what}{rule} and sideband_sigma_ready{rule} == 1")
     };
     let (Ok(centers), Ok(deviations)) =
         (rows(state, asked, &of("center")).await, rows(state, asked, &of("stddev")).await)
@@ -154,7 +156,7 @@ async fn bands(state: &Arc<State>, asked: &Asked, lines: &Rows) -> Vec<Band> {
         })
     };
     let mut chosen: Vec<&(Labels, Vec<Sample>)> = centers.iter().collect();
-    chosen.sort_by_key(|(labels, _)| !drawn(labels));
+    chosen.order_by_key(|(labels, _)| !drawn(labels));
     chosen
         .into_iter()
         .take(MAX_BANDS)
@@ -199,7 +201,9 @@ fn picture(h: &mut Html, asked: &Asked, rows: &Rows, bands: &[Band]) {
         bands,
         label: &label,
     };
+    h.raw("<div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"Picture\">");
     chart.draw(h);
+    h.raw("</div>");
     if rows.is_empty() {
         return;
     }

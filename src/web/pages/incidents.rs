@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::layout::{Html, Page};
+use super::layout::{Html, Page, counted, is_link};
+use crate::model::Timestamp;
+use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
 use crate::web::params::encode;
 use crate::web::state::State;
-use crate::web::views::{HistoryView, IncidentState, IncidentView, PageView};
 
 /// Incidents of the list.
 const LISTED: usize = 200;
@@ -41,11 +43,13 @@ fn table(h: &mut Html, state: &State, list: &[IncidentView]) {
     h.raw("</tr>");
     for i in list {
         h.raw("<tr><td><span class=\"state ").raw(i.state.as_str()).raw("\">").raw(i.state.as_str());
-        h.raw("</span></td><td><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
+        h.raw("</span></td><td class=\"wide\"><a href=\"")
+            .text(&state.options.route_prefix)
+            .raw("/incidents/");
         h.text(&encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
         h.raw(if i.drill { " (drill)" } else { "" }).raw("</td><td>").time(i.started_at).raw("</td><td>");
-        h.text(&i.severity).raw("</td><td>").text(&i.notified.join(", ")).raw("</td><td>");
-        h.raw(i.judged.as_ref().map_or("", |j| j.verdict.as_str())).raw("</td></tr>");
+        h.text(&i.severity).raw("</td><td>").text(&counted(&i.notified())).raw("</td><td>");
+        h.raw(i.judged.as_ref().map_or("", |j| j.verdict)).raw("</td></tr>");
     }
     h.raw("</table></div>");
 }
@@ -64,26 +68,28 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
         Err(_) => None,
     };
     let mut h = Html::default();
-    head(&mut h, &incident);
-    h.raw("<p>");
     let prefix = &state.options.route_prefix;
-    if incident.state == IncidentState::Triggered {
-        button(&mut h, prefix, &incident, "ack", "", "Acknowledge");
-    }
-    if incident.state != IncidentState::Resolved {
-        button(&mut h, prefix, &incident, "resolve", "", "Resolve");
-    }
-    button(&mut h, prefix, &incident, "judge", "useful", "Useful");
-    button(&mut h, prefix, &incident, "judge", "useless", "Useless");
-    h.raw("</p><p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&incident.id));
-    h.raw("/postmortem\">Postmortem (Markdown)</a></p>");
-    if let Some(svg) = picture {
-        h.raw("<h2>The signal</h2>").raw(&svg);
-    }
+    head(&mut h, &incident);
     explanations(&mut h, &incident);
-    pages(&mut h, &incident.pages);
-    timeline(&mut h, &incident.history);
+    if incident.state != IncidentState::Resolved {
+        h.raw("<p>");
+        if incident.state == IncidentState::Triggered {
+            button(&mut h, prefix, &incident, "ack", "", "Acknowledge");
+        }
+        button(&mut h, prefix, &incident, "resolve", "", "Resolve");
+        h.raw("</p>");
+    }
+    facts(&mut h, &incident, state.now());
+    if let Some(svg) = picture {
+        h.raw("<h2>The signal</h2><div class=\"scroll newest\" tabindex=\"0\" role=\"region\" aria-label=\"The signal\">");
+        h.raw(&svg).raw("</div>");
+    }
+    judgement(&mut h, prefix, &incident);
+    pages(&mut h, &incident);
+    timeline(&mut h, &incident);
     alerts(&mut h, &incident);
+    h.raw("<p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&incident.id));
+    h.raw("/postmortem\">Begin a postmortem (Markdown)</a></p>");
     let title = format!("Incident {}", incident.id);
     Ok(Page { title: &title, here: "/incidents", bare: false }.render(state, &h))
 }
@@ -95,63 +101,85 @@ fn missing(state: &State, why: &str) -> String {
 }
 
 fn head(h: &mut Html, i: &IncidentView) {
-    h.raw("<p><span class=\"state ")
-        .raw(i.state.as_str())
-        .raw("\">")
-        .raw(i.state.as_str())
-        .raw("</span> <b>");
-    h.text(&i.title).raw("</b>").raw(if i.drill { " (drill)" } else { "" }).raw("</p><dl><dt>Since</dt><dd>");
-    h.time(i.started_at).raw("</dd>");
+    h.raw("<p><span class=\"state ").raw(i.state.as_str()).raw("\">").raw(i.state.as_str());
+    h.raw("</span> <b>").text(&i.title).raw("</b>").raw(if i.drill { " (drill)" } else { "" }).raw("</p>");
+}
+
+fn facts(h: &mut Html, i: &IncidentView, now: Timestamp) {
+    h.raw("<dl><dt>Since</dt><dd>").since(i.started_at, now).raw("</dd>");
     if !i.severity.is_empty() {
         h.raw("<dt>Severity</dt><dd>").text(&i.severity).raw("</dd>");
     }
-    h.raw("<dt>Policy</dt><dd>").text(&i.escalation_policy).raw("</dd>");
+    h.raw("<dt>Policy</dt><dd>").text(&i.policy).raw("</dd>");
     if let Some(at) = i.next_step_at {
-        h.raw("<dt>Next step</dt><dd>").show(i.step).raw(" of loop ").show(i.round).raw(", at ").time(at);
+        h.raw("<dt>Next</dt><dd>step ").show(i.step).raw(" of loop ").show(i.round).raw(", at ").time(at);
         h.raw("</dd>");
     }
-    if let Some(at) = i.acknowledged_at {
-        h.raw("<dt>Acknowledged</dt><dd>by ").text(&i.acknowledged_by).raw(", ").time(at).raw("</dd>");
+    if let Some(ack) = &i.acknowledged {
+        h.raw("<dt>Acknowledged</dt><dd>by ").text(&ack.by).raw(", ").time(ack.at).raw("</dd>");
     }
     if let Some(at) = i.resolved_at {
         let by = if i.resolved_by.is_empty() { "itself" } else { &i.resolved_by };
         h.raw("<dt>Resolved</dt><dd>by ").text(by).raw(", ").time(at).raw("</dd>");
     }
-    if let Some(j) = &i.judged {
-        h.raw("<dt>Judged</dt><dd>").raw(j.verdict.as_str()).raw("</dd>");
-    }
     if !i.group_labels.is_empty() {
-        h.raw("<dt>Labels</dt><dd>").labels(&i.group_labels).raw("</dd>");
+        h.raw("<dt>Labels</dt><dd>").pairs(&i.group_labels).raw("</dd>");
     }
     h.raw("</dl>");
 }
 
-/// What the alerts say of themselves.
+/// What the alerts say of themselves, and what to do about it.
 fn explanations(h: &mut Html, i: &IncidentView) {
     let mut seen = std::collections::BTreeSet::new();
-    for text in i.alerts.iter().filter_map(|a| a.annotations.get("explanation")).take(ALERTS) {
-        if seen.insert(text) {
-            h.raw("<p>").text(text).raw("</p>");
+    // What was said last of something that is over is mild, and misleads: the timeline has what was said at first.
+    let names: &[&str] = match i.state {
+        IncidentState::Resolved => &["description"],
+        _ => &["description", "explanation", "page_budget"],
+    };
+    for &name in names {
+        for text in i.alerts.iter().filter_map(|a| a.annotations.get(name)).take(ALERTS) {
+            if seen.insert(text) {
+                h.raw("<p>").text(text).raw("</p>");
+            }
+        }
+    }
+    for url in i.alerts.iter().filter_map(|a| a.annotations.get("runbook_url")).take(ALERTS) {
+        if is_link(url) && seen.insert(url) {
+            h.raw("<p><a rel=\"noreferrer\" href=\"").text(url).raw("\">Runbook</a></p>");
         }
     }
 }
 
-fn pages(h: &mut Html, pages: &[PageView]) {
+/// What it was worth, once somebody knows.
+fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
+    h.raw("<h2>Was it worth a page?</h2><p>");
+    if let Some(j) = &i.judged {
+        h.raw("Judged <b>").text(j.verdict).raw("</b>");
+        if !j.by.is_empty() {
+            h.raw(" by ").text(&j.by);
+        }
+        h.raw(". The last word counts. ");
+    }
+    button(h, prefix, i, "judge", "useful", "Useful");
+    button(h, prefix, i, "judge", "useless", "Useless");
+    h.raw("</p>");
+}
+
+fn pages(h: &mut Html, i: &IncidentView) {
     h.raw("<h2>Who was paged</h2>");
-    if pages.is_empty() {
+    if i.pages.is_empty() {
         h.raw("<p>Nobody.</p>");
         return;
     }
     h.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Pages\"><table><tr>");
-    for name in ["When", "Loop, step", "Who", "By", "Arrived"] {
+    for name in ["When (UTC)", "Who", "Arrived", "By", "Loop, step"] {
         h.raw("<th scope=\"col\">").raw(name).raw("</th>");
     }
     h.raw("</tr>");
-    for p in pages {
-        h.raw("<tr><td>").time(p.at).raw("</td><td>").show(p.round).raw(", ").show(p.step).raw("</td><td>");
+    for p in &i.pages {
+        h.raw("<tr><td>").clock(p.at, i.started_at).raw("</td><td class=\"nowrap\">");
         h.text(if p.user.is_empty() { &p.target } else { &p.user });
-        h.raw(if p.automation { " (automation)" } else { "" }).raw("</td><td>").text(&p.receiver);
-        h.raw("</td><td>");
+        h.raw(if p.automation { " (automation)" } else { "" }).raw("</td><td>");
         for a in &p.arrivals {
             match a.at {
                 Some(at) => {
@@ -162,16 +190,17 @@ fn pages(h: &mut Html, pages: &[PageView]) {
                 }
             }
         }
-        h.raw("</td></tr>");
+        h.raw("</td><td class=\"nowrap\">").text(&p.receiver).raw("</td><td>");
+        h.show(p.round).raw(", ").show(p.step).raw("</td></tr>");
     }
     h.raw("</table></div>");
 }
 
-fn timeline(h: &mut Html, history: &[HistoryView]) {
+fn timeline(h: &mut Html, i: &IncidentView) {
     h.raw("<h2>Timeline</h2><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Timeline\"><table>");
-    h.raw("<tr><th scope=\"col\">When</th><th scope=\"col\">What</th></tr>");
-    for e in history {
-        h.raw("<tr><td>").time(e.at).raw("</td><td>").text(&e.what).raw("</td></tr>");
+    h.raw("<tr><th scope=\"col\">When (UTC)</th><th scope=\"col\">What</th></tr>");
+    for e in &i.history {
+        h.raw("<tr><td>").clock(e.at, i.started_at).raw("</td><td>").text(&e.what).raw("</td></tr>");
     }
     h.raw("</table></div>");
 }
@@ -179,10 +208,10 @@ fn timeline(h: &mut Html, history: &[HistoryView]) {
 fn alerts(h: &mut Html, i: &IncidentView) {
     h.raw("<h2>Alerts</h2>");
     for a in i.alerts.iter().take(ALERTS) {
-        h.raw("<article class=\"card\"><h3>").text(a.labels.get("alertname").unwrap_or("alert"));
-        h.raw("</h3><p>").labels(&a.labels).raw("</p><dl>");
+        h.raw("<article class=\"card\"><h3>").text(a.labels.get("alertname").map_or("alert", String::as_str));
+        h.raw("</h3><p>").pairs(&a.labels).raw("</p><dl>");
         for (name, value) in a.annotations.iter().filter(|(n, _)| *n != "explanation") {
-            h.raw("<dt>").text(name).raw("</dt><dd>").text(value).raw("</dd>");
+            h.raw("<dt>").text(name).raw("</dt><dd>").link(value).raw("</dd>");
         }
         h.raw("<dt>since</dt><dd>").time(a.starts_at).raw("</dd></dl></article>");
     }
@@ -195,5 +224,7 @@ fn button(h: &mut Html, prefix: &str, i: &IncidentView, command: &str, verdict: 
     if !verdict.is_empty() {
         h.raw("<input type=\"hidden\" name=\"verdict\" value=\"").raw(verdict).raw("\">");
     }
-    h.raw("<button>").raw(name).raw("</button></form> ");
+    h.raw(if command == "ack" { "<button class=\"primary\">" } else { "<button>" })
+        .raw(name)
+        .raw("</button></form> ");
 }

@@ -1,10 +1,10 @@
 //! What the pages have in common: escaping, the frame around them, the style sheet.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::model::{Labels, METRIC_NAME, Timestamp};
+use crate::model::{GoTime, Labels, METRIC_NAME, Timestamp};
 use crate::web::state::State;
-use crate::web::views::time_text;
 
 /// HTML under construction; text is escaped, nothing else gets in but what is written here.
 #[derive(Default)]
@@ -42,10 +42,37 @@ impl Html {
         if t == 0 {
             return self.raw("never");
         }
-        let full = time_text(t);
+        let full = GoTime(Some(t)).to_string();
         let short = full.split('.').next().unwrap_or(&full).trim_end_matches('Z').replace('T', " ");
         let _ = write!(self.0, "<time datetime=\"{full}\">{short} UTC</time>");
         self
+    }
+
+    /// The same, and how long ago that was, for people who were just woken.
+    pub fn since(&mut self, t: Timestamp, now: Timestamp) -> &mut Self {
+        self.time(t);
+        if (1..=now).contains(&t) {
+            let _ = write!(self.0, " ({} ago)", coarse(now - t));
+        }
+        self
+    }
+
+    /// The time of day in UTC, with the day before it if that is another one than `day`'s.
+    pub fn clock(&mut self, t: Timestamp, day: Timestamp) -> &mut Self {
+        const DAY: i64 = 86_400_000;
+        let full = GoTime(Some(t)).to_string();
+        let short = full.split('.').next().unwrap_or(&full).trim_end_matches('Z').replace('T', " ");
+        let skipped = if t.div_euclid(DAY) == day.div_euclid(DAY) { 11 } else { 5 };
+        let _ = write!(self.0, "<time datetime=\"{full}\">{}</time>", short.get(skipped..).unwrap_or(&short));
+        self
+    }
+
+    /// An address as a link if it is one of the web, else as text.
+    pub fn link(&mut self, text: &str) -> &mut Self {
+        if !is_link(text) {
+            return self.text(text);
+        }
+        self.raw("<a rel=\"noreferrer\" href=\"").text(text).raw("\">").text(text).raw("</a>")
     }
 
     /// `1 alert`, `2 alerts`.
@@ -56,12 +83,52 @@ impl Html {
 
     /// Labels as small marks, the metric name left out.
     pub fn labels(&mut self, labels: &Labels) -> &mut Self {
+        self.marks(&mut labels.iter())
+    }
+
+    /// The same, of labels as the ledger keeps them.
+    pub fn pairs(&mut self, labels: &BTreeMap<String, String>) -> &mut Self {
+        self.marks(&mut labels.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+    }
+
+    fn marks(&mut self, labels: &mut dyn Iterator<Item = (&str, &str)>) -> &mut Self {
         self.raw("<span class=\"labels\">");
-        for (name, value) in labels.iter().filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
+        for (name, value) in labels.filter(|(n, _)| *n != METRIC_NAME && *n != "alertname") {
             self.raw("<span>").text(name).raw("=").text(value).raw("</span> ");
         }
         self.raw("</span>")
     }
+}
+
+/// Nothing but the web: a label or an annotation may come from anywhere.
+pub fn is_link(text: &str) -> bool {
+    (text.starts_with("https://") || text.starts_with("http://")) && !text.contains(char::is_whitespace)
+}
+
+/// A time span in one unit: `40 s`, `3 min`, `5 h`, `12 days`.
+fn coarse(ms: i64) -> String {
+    match ms / 1000 {
+        s @ ..=99 => format!("{s} s"),
+        s @ 100..=5_999 => format!("{} min", s / 60),
+        s @ 6_000..=172_799 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+/// Names in the order of their first time, each once, with how often: `a (2×), b`.
+pub fn counted(names: &[&str]) -> String {
+    let mut seen: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match seen.iter_mut().find(|(n, _)| n == name) {
+            Some((_, times)) => *times += 1,
+            None => seen.push((name, 1)),
+        }
+    }
+    let one = |(name, times): (&str, usize)| match times {
+        1 => name.to_owned(),
+        n => format!("{name} ({n}×)"),
+    };
+    seen.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The frame of a page.
@@ -122,7 +189,7 @@ pub const STYLE: &str = "\
 header{border-bottom:1px solid var(--line)}nav{display:flex;flex-wrap:wrap;gap:.25rem 1rem;padding:.6rem 1rem;align-items:baseline}\
 nav a{padding:.25rem 0}a{color:var(--link)}nav a[aria-current]{color:var(--fg);font-weight:600;text-decoration:none}\
 .skip{position:absolute;left:-99rem}.skip:focus{position:static}\
-main{max-width:75rem;margin:0 auto;padding:1rem}h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
+main{max-width:75rem;margin:0 auto;padding:1rem;overflow-wrap:break-word}h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.1rem;margin:1.5rem 0 .5rem}\
 :focus-visible{outline:3px solid var(--link);outline-offset:2px}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;\
 border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:600}td.num,th.num{text-align:right;font-variant-numeric:tabular-nums}\
@@ -130,18 +197,20 @@ code,pre{font:.9em ui-monospace,monospace;overflow-wrap:anywhere}pre{background:
 .labels span{display:inline-block;background:var(--card);border:1px solid var(--line);border-radius:.3rem;padding:0 .35rem;\
 font:.85em ui-monospace,monospace;overflow-wrap:anywhere}\
 .card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.8rem 1rem;margin:.6rem 0}\
-.card h3{margin:.2rem 0;font-size:1.05rem}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.6rem}\
+.card h3{margin:.2rem 0;font-size:1.05rem}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.6rem}\
 .tiles .card{margin:0}.tiles b{display:block;font-size:1.6rem}.dim,.hint{color:var(--dim)}\
 .state{display:inline-block;border:1px solid;border-radius:1rem;padding:0 .6rem;font-size:.9rem;font-weight:600;margin:0}\
 .firing,.triggered,.down,.err,.bad{color:var(--bad)}.pending,.acknowledged,.warn{color:var(--warn)}\
 .up,.ok,.resolved,.inactive,.good{color:var(--good)}.unknown{color:var(--dim)}\
 form{display:inline}form.wide{display:flex;flex-wrap:wrap;gap:.5rem;align-items:end}form.wide label{display:block}\
-button,input,select{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:.35rem;padding:.35rem .7rem;min-height:2.5rem}\
-button{cursor:pointer;font-weight:600}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
+button,input,select{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);border-radius:.35rem;padding:.35rem .7rem;min-height:2.5rem;max-width:100%}\
+button{cursor:pointer;font-weight:600}button.primary{background:var(--link);border-color:var(--link);color:var(--bg)}.full{width:100%}.grow{flex:1 1 20rem}.grow input{width:100%;font-family:ui-monospace,monospace}\
 .ack{max-width:30rem;margin:1rem auto}.big{width:100%;min-height:3.5rem;font-size:1.2rem;background:var(--link);color:var(--bg);border:0}\
 svg{width:100%;height:auto;display:block;background:var(--card);border:1px solid var(--line);border-radius:.5rem}\
 svg text{fill:var(--dim);font:12px system-ui,sans-serif}svg .line{fill:none;stroke-width:2}\
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:.6rem 0}dt{color:var(--dim)}dd{margin:0}\
+.scroll>svg{min-width:32rem}.newest{direction:rtl}.newest>svg{direction:ltr}@media(max-width:40rem){.scroll>svg text{font-size:18px}}\
+dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.2rem 1rem;margin:.6rem 0}dt{color:var(--dim)}\
+dd{margin:0;overflow-wrap:anywhere}td time,td.nowrap{white-space:nowrap}td .labels{display:block;min-width:11rem}td.wide{min-width:16rem}\
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:0 1rem}\
 .key{display:inline-block;width:1.2rem;height:.3rem;vertical-align:middle;margin-right:.4rem}\
 .c0{stroke:#0a7a5c;background:#0a7a5c}.c1{stroke:#c2410c;background:#c2410c}.c2{stroke:#7c3aed;background:#7c3aed}\
@@ -149,3 +218,63 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;margin:.6re
 @media(prefers-color-scheme:dark){.c0{stroke:#34d399;background:#34d399}.c1{stroke:#fb923c;background:#fb923c}\
 .c2{stroke:#c4a5ff;background:#c4a5ff}.c3{stroke:#f59ad4;background:#f59ad4}.c4{stroke:#a3e635;background:#a3e635}.c5{stroke:#facc15;background:#facc15}}\
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_and_say_how_long_ago() {
+        let shown = |f: &dyn Fn(&mut Html)| {
+            let mut h = Html::default();
+            f(&mut h);
+            h.0
+        };
+        let t = 1_795_249_805_894;
+        assert!(shown(&|h| _ = h.clock(t, t - 1000)).ends_with(">08:30:05</time>"));
+        assert!(shown(&|h| _ = h.clock(t, t - 86_400_000)).ends_with(">11-21 08:30:05</time>"));
+        assert!(
+            shown(&|h| _ = h.since(t, t + 180_000)).ends_with(">2026-11-21 08:30:05 UTC</time> (3 min ago)")
+        );
+        // A clock that went back says nothing.
+        assert!(shown(&|h| _ = h.since(t, t - 1)).ends_with("</time>"));
+        for (ms, text) in [
+            (0, "0 s"),
+            (99_999, "99 s"),
+            (100_000, "1 min"),
+            (5_999_999, "99 min"),
+            (6_000_000, "1 h"),
+            (172_799_999, "47 h"),
+            (172_800_000, "2 days"),
+            (i64::MAX, "106751991167 days"),
+        ] {
+            assert_eq!(coarse(ms), text);
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_the_web_become_links() {
+        for (text, link) in [
+            ("https://a.test/x?y=1&z=\"", true),
+            ("http://a", true),
+            ("javascript:alert(1)", false),
+            ("HTTPS://a", false),
+            ("see https://a", false),
+            ("https://a b", false),
+            ("", false),
+        ] {
+            let mut h = Html::default();
+            h.link(text);
+            assert_eq!(h.0.starts_with("<a rel=\"noreferrer\""), link, "{text}");
+            assert!(!h.0.contains("z=\"\""), "{}", h.0);
+        }
+    }
+
+    #[test]
+    fn names_are_counted() {
+        let names = |list: &[&str]| counted(list);
+        assert_eq!(names(&["a", "b", "a"]), "a (2×), b");
+        assert_eq!(names(&["b"]), "b");
+        assert_eq!(names(&[]), "");
+    }
+}

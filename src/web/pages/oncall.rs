@@ -32,13 +32,13 @@ fn schedule(h: &mut Html, s: &OnCallSchedule, days: i64) {
         .text(&s.schedule);
     h.raw("\"><table><tr><th scope=\"col\">Who</th><th scope=\"col\">From</th><th scope=\"col\">Until</th></tr>");
     for turn in &s.turns {
-        h.raw("<tr><td>");
+        h.raw("<tr><td class=\"nowrap\">");
         match &turn.user {
             Some(user) => h.text(user),
             None => h.raw("<b class=\"bad\">nobody</b>"),
         };
-        h.raw("</td><td>").text(&turn.from).raw("</td><td>");
-        h.text(turn.until.as_deref().unwrap_or("for good")).raw("</td></tr>");
+        h.raw("</td><td class=\"nowrap\">").text(&wall(&turn.from)).raw("</td><td class=\"nowrap\">");
+        h.text(&turn.until.as_deref().map_or("for good".to_owned(), wall)).raw("</td></tr>");
     }
     h.raw("</table></div>");
     if s.gaps.is_empty() {
@@ -46,11 +46,40 @@ fn schedule(h: &mut Html, s: &OnCallSchedule, days: i64) {
     } else {
         h.raw("<p class=\"bad\" role=\"alert\">Nobody is on call ");
         for (i, gap) in s.gaps.iter().take(10).enumerate() {
-            h.raw(if i > 0 { "; " } else { "" }).raw("from ").text(&gap.from).raw(" until ").text(&gap.until);
+            h.raw(if i > 0 { "; " } else { "" })
+                .raw("from ")
+                .text(&wall(&gap.from))
+                .raw(" until ")
+                .text(&wall(&gap.until));
         }
     }
     if let Some(location) = &s.location {
         h.raw(". Handovers in ").text(location);
     }
     h.raw(".</p>");
+}
+
+/// A time as RFC 3339 has it, to the minute and with blanks: `2026-11-23 09:00 UTC`, `… 09:00 +01:00`.
+fn wall(rfc3339: &str) -> String {
+    let Some((minute, rest)) = rfc3339.split_at_checked("2026-11-23T09:00".len()) else {
+        return rfc3339.to_owned();
+    };
+    let zone = rest.trim_start_matches([':', '.', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    format!("{} {}", minute.replace('T', " "), if zone == "Z" { "UTC" } else { zone })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times_are_read_at_a_glance() {
+        for (text, expect) in [
+            ("2026-11-23T09:00:00Z", "2026-11-23 09:00 UTC"),
+            ("2026-11-21T08:33:11.711Z", "2026-11-21 08:33 UTC"),
+            ("2026-11-23T09:00:00+01:00", "2026-11-23 09:00 +01:00"),
+            ("2026-11-23T09:00:00.5-05:30", "2026-11-23 09:00 -05:30"),
+            ("for good", "for good"),
+        ] {
+            assert_eq!(super::wall(text), expect);
+        }
+    }
 }

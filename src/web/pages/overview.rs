@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::layout::{Html, Page};
+use super::layout::{Html, Page, counted};
+use crate::paging::IncidentView;
+use crate::paging::incident::State as IncidentState;
+use crate::rules::AlertState;
+use crate::scrape::TargetHealth;
 use crate::web::state::State;
-use crate::web::views::{AlertState, IncidentState, IncidentView, TargetHealth};
 
 /// Incidents on the page.
 const INCIDENTS: usize = 50;
@@ -87,19 +90,19 @@ fn incident(h: &mut Html, state: &State, i: &IncidentView) {
     if !i.severity.is_empty() {
         h.raw("Severity <b>").text(&i.severity).raw("</b>. ");
     }
-    h.raw("Since ").time(i.started_at).raw(", ").count(i.alerts.len(), "alert").raw(". ");
-    if i.state == IncidentState::Acknowledged {
-        h.raw("Acknowledged by <b>").text(&i.acknowledged_by).raw("</b>. ");
+    h.raw("Since ").since(i.started_at, state.now()).raw(", ").count(i.alerts.len(), "alert").raw(". ");
+    if let Some(ack) = i.acknowledged.as_ref().filter(|_| i.state == IncidentState::Acknowledged) {
+        h.raw("Acknowledged by <b>").text(&ack.by).raw("</b>. ");
     } else {
         h.raw("Step ").show(i.step).raw(", loop ").show(i.round).raw(". ");
         if let Some(at) = i.next_step_at {
             h.raw("Next step at ").time(at).raw(". ");
         }
     }
-    if !i.notified.is_empty() {
-        h.raw("Notified: ").text(&i.notified.join(", ")).raw(".");
+    if !i.pages.is_empty() {
+        h.raw("Notified: ").text(&counted(&i.notified())).raw(".");
     }
-    h.raw("</p><p>").labels(&i.group_labels).raw("</p>");
+    h.raw("</p><p>").pairs(&i.group_labels).raw("</p>");
     if i.state == IncidentState::Triggered {
         button(h, state, i, "ack", "Acknowledge");
     }
@@ -111,7 +114,8 @@ fn button(h: &mut Html, state: &State, i: &IncidentView, command: &str, name: &s
     h.raw("<form method=\"post\" action=\"").text(&state.options.route_prefix).raw("/api/v1/incidents/");
     h.text(&crate::web::params::encode(&i.id)).raw("/").raw(command);
     h.raw("\"><input type=\"hidden\" name=\"page\" value=\"overview\"><input type=\"hidden\" name=\"by\" value=\"web page\">");
-    h.raw("<button aria-label=\"")
+    h.raw(if command == "ack" { "<button class=\"primary\"" } else { "<button" })
+        .raw(" aria-label=\"")
         .raw(name)
         .raw(": ")
         .text(&i.title)

@@ -1,11 +1,12 @@
 //! The targets.
 
 use super::layout::{Html, Page};
+use crate::model::Order as _;
 use crate::web::state::State;
 
 pub fn page(state: &State) -> String {
     let mut targets = state.parts.targets.active();
-    targets.sort_by(|a, b| (&a.scrape_pool, &a.scrape_url).cmp(&(&b.scrape_pool, &b.scrape_url)));
+    targets.order_by(|a, b| (&a.scrape_pool, &a.scrape_url).cmp(&(&b.scrape_pool, &b.scrape_url)));
     let mut h = Html::default();
     if targets.is_empty() {
         h.raw("<p>No targets are configured or discovered.</p>");

@@ -83,6 +83,17 @@ fn an_acknowledged_drill_does_not_escalate_and_ends() {
     w.pass(HOUR);
     assert_eq!(w.pages(), [("pager-b", 0)]);
     assert_eq!(w.incident().state, State::Resolved);
+    assert!(w.engine.last_good_drill().is_some(), "who acknowledges has seen it");
+    let note = "the drill was good: b acknowledged it at step 1";
+    assert!(w.incident().history.iter().any(|e| e.what == note), "{:?}", w.incident().history);
+
+    // What was refused before that is not good for that.
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Refuses);
+    drill(&mut w, &request());
+    w.ack("a");
+    w.pass(HOUR);
+    assert!(!w.incident().is_delivered());
     assert_eq!(w.engine.last_good_drill(), None);
 }
 

@@ -1,6 +1,7 @@
 //! Who is paged when.
 
-use sideband::paging::engine::CommandError;
+use sideband::model::Labels;
+use sideband::paging::engine::{CommandError, Outcome};
 use sideband::paging::incident::{Actor, State};
 use sideband::paging::notification::Reason;
 
@@ -35,6 +36,31 @@ fn the_backup_is_called_after_five_minutes_and_not_before() {
         }
         assert_eq!(w.pages(), pages, "{ack_after:?}");
     }
+}
+
+#[test]
+fn the_history_keeps_what_the_alert_said_when_it_began() {
+    for (name, text, expect) in [
+        ("explanation", "value 9 is 19σ from its normal 1", ": value 9 is 19σ from its normal 1"),
+        ("summary", "slow", ": slow"),
+        ("other", "slow", ""),
+        ("explanation", "", ""),
+    ] {
+        let mut w = World::new(CONFIG);
+        let mut alert = w.alert(A);
+        alert.annotations = Labels::from_pairs([(name, text)]);
+        w.engine.alerts(w.now, vec![alert]);
+        w.pump();
+        let first = w.incident().history[0].what.clone();
+        assert!(first.starts_with("triggered by 1 alert under policy"), "{first}");
+        assert!(first.ends_with(&format!("\"{expect}")), "{first}");
+    }
+    let mut w = World::new(CONFIG);
+    let mut alert = w.alert(A);
+    alert.annotations = Labels::from_pairs([("summary", "σ".repeat(100_000).as_str())]);
+    w.engine.alerts(w.now, vec![alert]);
+    w.pump();
+    assert!(w.incident().history[0].what.chars().count() < 500);
 }
 
 #[test]
@@ -293,4 +319,90 @@ fn a_hundred_series_make_one_page_and_flapping_makes_one_incident() {
         w.pass(15 * SECOND);
     }
     assert_eq!(w.pages().len(), 1);
+}
+
+/// A page arrives, but the process is killed before it hears so; after its start the receiver fails. It has the page all the same, and hears of
+/// the end.
+#[test]
+fn a_page_that_may_have_arrived_is_told_of_the_end() {
+    let down = |w: &mut World| w.moods.insert("pager-b".to_owned(), Mood::Down);
+    let told =
+        |w: &World| w.seen.iter().any(|s| s.receiver == "pager-b" && s.status == "resolved" && s.arrived);
+    for acknowledged in [false, true] {
+        let mut w = World::new(CONFIG);
+        w.moods.insert("pager-b".to_owned(), Mood::Hangs);
+        w.fire(A);
+        down(&mut w);
+        w.crash(SECOND);
+        if acknowledged {
+            w.ack("b");
+        }
+        w.pass(10 * SECOND);
+        w.end(A);
+        w.pass(5 * MINUTE);
+        w.moods.clear();
+        w.pass(5 * MINUTE);
+        assert!(told(&w), "after a crash: {:?}", w.seen);
+    }
+    // The answer was lost without a crash.
+    let mut w = World::new(CONFIG);
+    w.moods.insert("pager-b".to_owned(), Mood::Hangs);
+    w.fire(A);
+    let job = w.hanging.pop().expect("a page");
+    down(&mut w);
+    w.engine.delivered(w.now, job.id, &Outcome::Unsure { reason: "timeout".to_owned() });
+    w.pass(10 * SECOND);
+    w.end(A);
+    w.pass(5 * MINUTE);
+    w.moods.clear();
+    w.pass(5 * MINUTE);
+    assert!(told(&w), "after a lost answer");
+    // Whoever surely has nothing hears nothing.
+    let mut w = World::new(CONFIG);
+    down(&mut w);
+    w.fire(A);
+    w.pass(10 * SECOND);
+    w.end(A);
+    w.pass(5 * MINUTE);
+    w.moods.clear();
+    w.pass(5 * MINUTE);
+    assert!(!told(&w));
+}
+
+/// While the disk takes nothing, incidents get numbers that a later process does not know of. It gives them to nothing else.
+#[test]
+fn numbers_that_are_forgotten_are_not_given_again() {
+    for failing_after in [0, 3] {
+        let mut w = World::new(CONFIG);
+        w.fire(A);
+        w.end(A);
+        w.pass(HOUR);
+        w.may_fail = true;
+        w.disk.fail_after(failing_after);
+        w.fire(&[("alertname", "Forgotten")]);
+        w.pass(6 * MINUTE);
+        w.crash(SECOND);
+        w.fire(&[("alertname", "Another")]);
+        w.pass(6 * MINUTE);
+        let mut began = std::collections::BTreeMap::new();
+        for (id, at) in w.seen.iter().filter_map(|s| s.incident) {
+            assert_eq!(*began.entry(id).or_insert(at), at, "incident {id} twice");
+        }
+        assert_eq!(began.len(), 3);
+    }
+}
+
+/// All loops are done, and it becomes more severe: the steps are gone through again, each with its time, however often that happens.
+#[test]
+fn what_becomes_worse_after_the_last_loop_begins_again_and_skips_nothing() {
+    let fire = |w: &mut World, severity| w.fire(&[("alertname", "Slow"), ("severity", severity)]);
+    let mut w = World::new(CONFIG);
+    fire(&mut w, "info");
+    w.pass(40 * MINUTE);
+    let before = w.pages().len();
+    fire(&mut w, "ticket");
+    fire(&mut w, "page");
+    w.pass(11 * MINUTE);
+    let times: Vec<i64> = w.pages()[before..].iter().map(|(_, at)| at / 60).collect();
+    assert_eq!(times, [40, 45, 50]);
 }

@@ -125,6 +125,38 @@ async fn a_broken_disk_holds_no_page_back_and_heals() {
     pager.shutdown().await;
 }
 
+/// At the start the file can be read, but not be opened to be written: what is open is known all the same, and nothing of it is lost
+/// when the disk works again.
+#[tokio::test]
+async fn a_disk_that_can_only_be_read_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::default();
+    let (pager, mut rx) = start(dir.path(), Ledger::on(&disk).unwrap());
+    assert!(pager.alerts(vec![alert("Slow")]));
+    let first = next(&mut rx).await;
+    disk.crash(|_| true);
+    drop(pager);
+    let ledger = Ledger::on(&disk).unwrap();
+    disk.crash(|_| true);
+    disk.fail_after(0);
+    let (pager, mut rx) = start(dir.path(), ledger);
+    assert!(!pager.is_durable());
+    let incidents = pager.incidents().await.unwrap();
+    assert_eq!((incidents.len(), incidents[0].state), (1, State::Triggered));
+    assert_eq!(next(&mut rx).await.key, first.key, "nobody knows whether it arrived");
+    disk.repair();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !pager.is_durable() && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    pager.shutdown().await;
+    disk.crash(|_| false);
+    let (pager, _rx) = start(dir.path(), Ledger::on(&disk).unwrap());
+    assert_eq!(pager.incidents().await.unwrap().len(), 1);
+    assert_eq!(pager.instance(), first.key.split('-').next().unwrap());
+    pager.shutdown().await;
+}
+
 /// One HTTP request, answered with 200.
 async fn take(listener: &TcpListener) -> (String, String) {
     let (mut stream, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();

@@ -363,7 +363,7 @@ async fn the_other_kinds() {
                 let b = a.json();
                 a.headers["authorization"] == "GenieKey k1"
                     && b["alias"].as_str().is_some_and(|k| k.ends_with("-i1"))
-                    && b["message"] == "[FIRING:1] Slow (page)"
+                    && b["message"] == "[FIRING:1] it is slow (Slow)"
                     && b["responders"][0]["type"] == "team"
                     && b["tags"] == json!(["a", "b"])
             },
@@ -496,7 +496,7 @@ async fn a_template_that_fails_costs_no_page() {
         let body = server.until(1).await.remove(0).json();
         let text = body.pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}"));
         assert!(
-            text.starts_with("[FIRING:1] Slow (page)") && text.contains("<error expanding template"),
+            text.starts_with("[FIRING:1] it is slow (Slow)") && text.contains("<error expanding template"),
             "{text}"
         );
         told(&pager, "page delivered").await;

@@ -80,7 +80,7 @@ fn nothing_that_is_printed_has_a_secret() {
     let shown = config.without_secrets(FILE);
     assert!(!shown.contains("MARK"), "{shown}");
     // By its keys alone, most of it goes too: what is left are addresses of webhooks, which only the values tell.
-    let by_keys = sideband::config::redact(FILE);
+    let by_keys = sideband::config::redact(FILE, std::iter::empty());
     let left: Vec<&str> = marks().filter(|m| by_keys.contains(m)).collect();
     assert_eq!(left, ["MARK-b7", "MARK-c7", "MARK-e8"]);
 }

@@ -47,6 +47,30 @@ fn tickets_wait_for_the_end_of_the_quiet_hours_and_come_as_one_digest() {
     }
 }
 
+/// A digest that has not got through yet, of which one incident is taken meanwhile: it tells of the others.
+#[test]
+fn a_digest_tells_of_nothing_that_was_taken_meanwhile() {
+    for (mood, left) in [(Mood::Down, 2), (Mood::Hangs, 3)] {
+        let mut w = World::new(&quiet());
+        for name in ["Disk", "Queue", "Slow"] {
+            ticket(&mut w, name);
+        }
+        w.moods.insert("pager-a".to_owned(), mood);
+        w.pass(HOUR);
+        let key = w.seen.iter().find(|s| s.key.contains("-d")).expect("a digest").key.clone();
+        w.ack("a");
+        w.moods.clear();
+        for job in std::mem::take(&mut w.hanging) {
+            let late = sideband::paging::engine::Outcome::Unsure { reason: "late".to_owned() };
+            w.engine.delivered(w.now, job.id, &late);
+        }
+        w.pass(2 * MINUTE);
+        let arrived = w.seen.iter().find(|s| s.key == key && s.arrived).expect("the digest");
+        assert_eq!(arrived.alerts, left, "{mood:?}: {:?}", w.seen);
+        assert_eq!(w.verify(), [""; 0]);
+    }
+}
+
 #[test]
 fn one_that_waited_alone_is_an_ordinary_page() {
     let mut w = World::new(&quiet());
@@ -245,10 +269,10 @@ fn a_receiver_that_is_down_for_hours_fills_no_outbox() {
 #[test]
 fn while_nothing_is_written_down_every_message_says_so() {
     let mut w = World::new(CONFIG);
-    w.engine.set_durable(false);
+    w.engine.set_durable(w.now, false);
     let alert = w.alert(A);
     w.engine.alerts(w.now, vec![alert]);
     let jobs = w.engine.take_sends(w.now, 10);
     assert!(jobs[0].notification.notes[0].contains("cannot write its ledger"));
-    w.engine.set_durable(true);
+    w.engine.set_durable(w.now, true);
 }

@@ -108,40 +108,26 @@ fn templates_are_checked_when_the_file_is_read() {
 
 #[test]
 fn who_cannot_acknowledge_is_told() {
-    const NOTHING: &str = "no way to acknowledge";
-    const LISTEN: &str = "--web.external-url";
+    const LINK: &str = "no way to acknowledge is sure to be reachable";
+    let hook = "webhook_configs: [{url: 'http://w.test/'}]";
+    let slack = "slack_configs: [{api_url: 'http://s.test/'}]";
     for (receiver, more, expect) in [
-        ("webhook_configs: [{url: 'http://w.test/'}]", "", &[NOTHING][..]),
-        (
-            "webhook_configs: [{url: 'http://w.test/'}]",
-            "acknowledge: {external_url: 'http://me.test'}",
-            &[NOTHING],
-        ),
-        ("webhook_configs: [{url: 'http://w.test/'}]", "acknowledge: {key_file: k}", &[LISTEN]),
-        (
-            "webhook_configs: [{url: 'http://w.test/'}]",
-            "acknowledge: {key_file: k, external_url: 'http://me.test'}",
-            &[],
-        ),
+        (hook, "", &[LINK][..]),
+        (hook, "acknowledge: {key_file: k}", &[LINK]),
+        // Without a key_file sideband makes a key of its own.
+        (hook, "acknowledge: {external_url: 'http://me.test'}", &[]),
+        (hook, "acknowledge: {key_file: k, external_url: 'http://me.test'}", &[]),
         ("pagerduty_configs: [{routing_key: k}]", "callbacks: {pagerduty: {secrets: [12345678]}}", &[]),
+        (hook, "callbacks: {pagerduty: {secrets: [12345678]}}", &["callbacks.pagerduty has no effect", LINK]),
+        (slack, "callbacks: {slack: {secrets: [12345678]}}", &[LINK]),
         (
-            "webhook_configs: [{url: 'http://w.test/'}]",
-            "callbacks: {pagerduty: {secrets: [12345678]}}",
-            &["callbacks.pagerduty has no effect", NOTHING],
-        ),
-        (
-            "slack_configs: [{api_url: 'http://s.test/'}]",
-            "callbacks: {slack: {secrets: [12345678]}}",
-            &["callbacks.slack has no effect without", NOTHING],
-        ),
-        (
-            "slack_configs: [{api_url: 'http://s.test/'}]",
-            "acknowledge: {key_file: k, external_url: 'http://me.test'}\ncallbacks: {slack: {secrets: [12345678]}}",
+            slack,
+            "acknowledge: {external_url: 'http://me.test'}\ncallbacks: {slack: {secrets: [12345678]}}",
             &[],
         ),
         (
-            "webhook_configs: [{url: 'http://w.test/'}]",
-            "acknowledge: {key_file: k, external_url: 'http://me.test'}\ncallbacks: {slack: {secrets: [12345678]}}",
+            hook,
+            "acknowledge: {external_url: 'http://me.test'}\ncallbacks: {slack: {secrets: [12345678]}}",
             &["callbacks.slack has no effect: no escalation"],
         ),
     ] {
@@ -150,16 +136,43 @@ fn who_cannot_acknowledge_is_told() {
              escalation_policies: [{{name: x, steps: [{{notify: [receiver/p]}}]}}]\n{more}\n"
         );
         let config = PagingConfig::parse(Path::new("paging.yml"), &text).unwrap();
-        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(warnings.len(), expect.len(), "{receiver} {more}: {warnings:?}");
-        for (warning, part) in warnings.iter().zip(expect) {
-            assert!(warning.contains(part), "{warning}");
+        let said: Vec<String> =
+            config.warnings.iter().chain(&config.hints).map(ToString::to_string).collect();
+        assert_eq!(said.len(), expect.len(), "{receiver} {more}: {said:?}");
+        for (sentence, part) in said.iter().zip(expect) {
+            assert!(sentence.contains(part), "{sentence}");
         }
     }
     // Where nobody is escalated to, nobody has to acknowledge.
     let config =
         PagingConfig::parse(Path::new("p.yml"), "route: {receiver: p}\nreceivers: [{name: p}]\n").unwrap();
-    assert!(config.warnings.is_empty());
+    assert!(config.warnings.is_empty() && config.hints.is_empty());
+}
+
+#[test]
+fn files_of_receivers_that_are_not_there_are_named_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "
+route: {receiver: a}
+receivers:
+- name: a
+  webhook_configs: [{url_file: secrets/a.url, signing_key_file: there.key}]
+  pagerduty_configs: [{routing_key_file: secrets/pd.key, http_config: {basic_auth: {username: x, password_file: pw}}}]
+- name: reached by nobody
+  webhook_configs: [{url_file: secrets/b.url}]
+";
+    std::fs::write(dir.path().join("there.key"), "k").unwrap();
+    let config = PagingConfig::parse(&dir.path().join("paging.yml"), text).unwrap();
+    let said = config.without_files().unwrap();
+    for part in ["a (secrets/a.url)", "a (secrets/pd.key)", "a (pw)"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("b.url") && !said.contains("there.key"), "{said}");
+    for file in ["secrets/a.url", "secrets/pd.key", "pw"] {
+        std::fs::create_dir_all(dir.path().join("secrets")).unwrap();
+        std::fs::write(dir.path().join(file), "x").unwrap();
+    }
+    assert_eq!(config.without_files(), None);
 }
 
 #[test]

@@ -61,6 +61,13 @@ pub struct Seen {
     pub status: &'static str,
     pub alerts: usize,
     pub arrived: bool,
+    /// Number and time of the incident.
+    pub incident: Option<(u64, i64)>,
+    /// How often there was a crash before, and since boot, ms.
+    pub life: u32,
+    pub boot: i64,
+    /// It was sent when it was written, not later.
+    pub fresh: bool,
 }
 
 /// How a receiver behaves.
@@ -91,6 +98,11 @@ pub struct World {
     /// The first failure of the disk is the end: nothing is sent, or happens, after it.
     pub dies: bool,
     pub dead: bool,
+    /// The disk may fail: what it does not take goes out from memory.
+    pub may_fail: bool,
+    pub degraded: bool,
+    /// How often it crashed.
+    pub life: u32,
 }
 
 impl World {
@@ -110,6 +122,9 @@ impl World {
             broken: Vec::new(),
             dies: false,
             dead: false,
+            may_fail: false,
+            degraded: false,
+            life: 0,
         }
     }
 
@@ -149,8 +164,12 @@ impl World {
         if changes.is_empty() {
             return true;
         }
+        self.write(&changes)
+    }
+
+    fn write(&self, changes: &[sideband::paging::engine::Change]) -> bool {
         let written = self.ledger.write(|tx| {
-            for c in &changes {
+            for c in changes {
                 match &c.value {
                     Some(v) => tx.put(c.table, &c.key, v)?,
                     None => tx.delete(c.table, &c.key)?,
@@ -161,15 +180,35 @@ impl World {
         written.is_ok()
     }
 
+    /// Writes what changed, or, after a failure, everything.
+    fn keep(&mut self) -> bool {
+        if self.degraded && self.ledger.tables().is_ok() {
+            let mut changes = Vec::new();
+            for table in RECORD_TABLES {
+                for (key, _) in self.ledger.scan(table, &[], None).unwrap_or_default() {
+                    if self.engine.is_stale(table, &key) {
+                        changes.push(sideband::paging::engine::Change { table, key, value: None });
+                    }
+                }
+            }
+            changes.extend(self.engine.snapshot(self.now));
+            self.degraded = !self.write(&changes);
+        } else if self.degraded || !self.commit() {
+            self.degraded = true;
+        }
+        self.engine.set_durable(self.now, !self.degraded);
+        !self.degraded
+    }
+
     /// Commits and sends until nothing is left to do now.
     pub fn pump(&mut self) {
         while !self.dead {
-            let written = self.commit();
+            let written = self.keep();
             self.dead = self.dies && !written;
             if self.dead {
                 return;
             }
-            assert!(written, "the disk works");
+            assert!(written || self.may_fail, "the disk works");
             let jobs = self.engine.take_sends(self.now, 1000);
             if jobs.is_empty() {
                 return;
@@ -197,6 +236,10 @@ impl World {
             status: job.notification.status(),
             alerts: job.notification.alerts.len(),
             arrived: mood == Mood::Works,
+            incident: job.notification.incident.as_ref().map(|i| (i.id, i.triggered_at)),
+            life: self.life,
+            boot: self.now.boot,
+            fresh: job.created_at == self.now.wall && job.attempt == 1,
         });
     }
 
@@ -236,6 +279,9 @@ impl World {
     /// `kill -9`, and a start `down` ms later on a machine that has rebooted.
     pub fn crash(&mut self, down: i64) {
         self.disk.crash(|_| false);
+        self.life += 1;
+        self.degraded = false;
+        self.may_fail = false;
         self.ledger = Ledger::on(&self.disk).unwrap();
         self.now = Now { wall: self.now.wall + down, boot: 5 };
         self.hanging.clear();

@@ -76,7 +76,7 @@ fn a_sigma_rule_learns_records_and_pages_with_the_highest_band_only() {
     let explanation = page.annotations.get("explanation").unwrap();
     for part in [
         "value 16 is",
-        "normal 9.99",
+        "σ above its normal 9.99",
         "samples",
         "Normal noise comes so far out once in 7779 years at this evaluation interval.",
         "This rule paged once in 30 days: 0 useful, 0 useless, 1 not judged.",
@@ -195,7 +195,7 @@ fn feedback_of_an_alert_finds_its_page_and_takes_its_interval_out() {
     let useless = Feedback::Judged { from: page.starts_at, to: now, useful: false };
     let useful = Feedback::Judged { from: page.starts_at, to: now, useful: true };
     assert_eq!(say(&alert, &useless).pages, 1);
-    let record = || -> RecordView { bench.view().remove(0).rules.remove(0).record.unwrap() };
+    let record = || -> RecordView { bench.view().remove(0).rules.remove(0).sigma.unwrap().record };
     assert_eq!((record().last_30d.useless, record().all.better_than_coin), (1, false));
     // The last word counts.
     assert_eq!(say(&alert, &useful).pages, 1);
@@ -251,8 +251,8 @@ fn paged_once(text: &str) -> Bench {
 
 #[test]
 fn what_a_rule_knows_and_what_it_spent_survives_edits() {
-    let samples = |b: &Bench| b.view()[0].rules[0].series.as_ref().unwrap()[0].samples;
-    let used = |b: &Bench| b.view()[0].rules[0].page_budget.as_ref().map(|p| p.used);
+    let samples = |b: &Bench| b.view()[0].rules[0].sigma.as_ref().unwrap().series[0].samples;
+    let used = |b: &Bench| b.view()[0].rules[0].sigma.as_ref().unwrap().page_budget.as_ref().map(|p| p.used);
     // (what is edited, what takes its place)
     for (from, to) in [
         ("team: web", "team: checkout"),
@@ -319,7 +319,7 @@ fn three_paging_bands_crossed_at_once_are_one_page() {
     let fired: std::collections::BTreeSet<_> = sent.iter().map(|(_, a)| a.labels.clone()).collect();
     assert_eq!(fired.len(), 1, "{fired:?}");
     assert_eq!(fired.first().unwrap().get("severity"), Some("critical"));
-    assert_eq!(bench.view()[0].rules[0].record.as_ref().unwrap().all.pages, 1);
+    assert_eq!(bench.view()[0].rules[0].sigma.as_ref().unwrap().record.all.pages, 1);
 }
 
 #[test]

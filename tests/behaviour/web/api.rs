@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use sideband::model::MetricType;
-use sideband::web::*;
+use sideband::rules::{AlertState, AlertView, GroupView, RuleType as RuleKind, RuleView};
+use sideband::scrape::{TargetHealth, TargetView};
 
 use super::{NOW, World};
 
@@ -214,8 +215,7 @@ async fn rules_and_alerts() {
     for (name, rules) in
         [("g1", vec![rule("a:b", RuleKind::Recording), firing]), ("g2", vec![rule("S", RuleKind::Sigma)])]
     {
-        let group =
-            RuleGroupView { name: name.into(), file: "r.yml".into(), rules, ..RuleGroupView::default() };
+        let group = GroupView { name: name.into(), file: "r.yml".into(), rules, ..GroupView::default() };
         world.fake.groups.lock().unwrap().push(group);
     }
     let names = |path: &'static str| async {

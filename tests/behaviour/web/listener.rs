@@ -88,3 +88,44 @@ async fn a_connection_serves_many_requests_and_ends_with_the_server() {
     world.end().await;
     assert_eq!(stream.read(&mut buffer).await.unwrap_or(0), 0);
 }
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_not_waited_for() {
+    let world = limited(ServerLimits::default()).await;
+    let head =
+        b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\n";
+    assert!(world.raw(head).await.starts_with(b"HTTP/1.1 413"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
+    // Nobody's body is given up while this goes on.
+    let options = Options { body_timeout: Duration::from_secs(600), ..Options::default() };
+    let world = World::start(options, Security::open(), ServerLimits::default()).await;
+    let head = |length: usize| {
+        format!(
+            "POST /api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {length}\r\n\r\nquery=1"
+        )
+    };
+    let large = 100_000;
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        stream.write_all(head(large).as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(world.post("/api/v1/query", "query=1").await.status, 200);
+    // All of them are answered in the end, whoever had the first turns.
+    let rest = " ".repeat(large - "query=1".len());
+    for stream in &mut slow {
+        stream.write_all(rest.as_bytes()).await.unwrap();
+    }
+    let mut buffer = vec![0; 4096];
+    for stream in &mut slow {
+        let n = stream.read(&mut buffer).await.unwrap();
+        assert!(buffer[..n].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..n]));
+    }
+    world.end().await;
+}

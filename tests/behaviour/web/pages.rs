@@ -1,6 +1,9 @@
 //! Pages for people, and the pages behind signed links.
 
-use sideband::web::*;
+use std::collections::BTreeMap;
+
+use sideband::paging::{IncidentAlertView, PageView};
+use sideband::rules::*;
 
 use super::{NOW, World};
 
@@ -9,10 +12,9 @@ async fn pages_escape_and_load_nothing_from_elsewhere() {
     let world = World::local().await;
     world.append(NOW, &[(&[("__name__", "up"), ("evil", "<script>alert(1)</script>")], 1.0)]);
     let mut rule =
-        RuleView { name: "<b>".into(), kind: RuleKind::Sigma, query: "up".into(), ..RuleView::default() };
+        RuleView { name: "<b>".into(), kind: RuleType::Sigma, query: "up".into(), ..RuleView::default() };
     rule.alerts.push(AlertView { state: AlertState::Firing, ..AlertView::default() });
-    let group =
-        RuleGroupView { name: "g".into(), interval: 15.0, rules: vec![rule], ..RuleGroupView::default() };
+    let group = GroupView { name: "g".into(), interval: 15.0, rules: vec![rule], ..GroupView::default() };
     world.fake.groups.lock().unwrap().push(group);
     for path in [
         "/",
@@ -78,6 +80,56 @@ async fn a_signed_link_acts_only_when_told_to() {
     world.end().await;
 }
 
+/// What an alert says stands on the pages once, as text, with links of the web alone.
+#[tokio::test]
+async fn a_page_explains_itself() {
+    let world = World::local().await;
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    };
+    let alert = |runbook: &str| IncidentAlertView {
+        labels: pairs(&[("alertname", "Slow")]),
+        annotations: pairs(&[
+            ("summary", "Checkout <slow>"),
+            ("description", "Look at the database."),
+            ("explanation", "value 0.08 is 19.6σ from its normal 0.04"),
+            ("runbook_url", runbook),
+        ]),
+        firing: true,
+        starts_at: NOW,
+        generator_url: String::new(),
+    };
+    let paged = |user: &str| PageView {
+        step: 1,
+        round: 1,
+        target: "schedule/primary".to_owned(),
+        user: user.to_owned(),
+        receiver: "pager".to_owned(),
+        automation: false,
+        at: NOW,
+        arrivals: Vec::new(),
+    };
+    {
+        let mut incidents = world.fake.incidents.lock().unwrap();
+        incidents[0].alerts = vec![alert("https://runbooks.test/slow"), alert("javascript:alert(1)")];
+        incidents[0].pages = ["ann", "ben", "ann"].map(paged).into();
+        incidents[0].next_step_at = Some(NOW + 60_000);
+    }
+    for (path, times) in [("/ack/good-i1", 1), ("/incidents/i1", 3)] {
+        let page = world.get(path).await.text();
+        assert!(page.matches("Look at the database.").count() <= times, "{path}: {page}");
+        assert_eq!(page.matches("19.6σ").count(), 1, "{path}: {page}");
+        assert!(page.contains("href=\"https://runbooks.test/slow\""), "{path}: {page}");
+        assert!(!page.contains("href=\"javascript:"), "{path}: {page}");
+        assert!(page.contains("(60 s ago)"), "{path}: {page}");
+    }
+    let ack = world.get("/ack/good-i1").await.text();
+    assert_eq!(ack.matches("Checkout &lt;slow&gt;").count(), 1, "{ack}");
+    assert!(ack.contains("goes on at") && ack.contains("href=\"/incidents/i1\""), "{ack}");
+    assert!(world.get("/").await.text().contains("ann (2×), ben"));
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_feedback_link_judges_only_when_told_to() {
     let world = World::local().await;
@@ -104,18 +156,41 @@ async fn a_feedback_link_judges_only_when_told_to() {
 #[tokio::test]
 async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
     let world = World::local().await;
-    world.fake.groups.lock().unwrap().push(RuleGroupView {
+    let all = TallyView {
+        pages: 5,
+        useful: 5,
+        useless: 0,
+        unjudged: 0,
+        coin_p_value: 0.031,
+        better_than_coin: true,
+    };
+    world.fake.groups.lock().unwrap().push(GroupView {
         name: "s".into(),
         rules: vec![RuleView {
-            kind: RuleKind::Sigma,
+            kind: RuleType::Sigma,
             name: "Slow".into(),
-            sigma: Some(serde_json::json!({
-                "record": {"text": "This rule paged twice <b>.", "all": {"coinPValue": 0.031, "useful": 5, "useless": 0}},
-                "pageBudget": {"pages": 2, "per": 2_592_000.0, "used": 2, "state": "spent", "factor": 1.6, "pagesFrom": 7.25},
-            })),
+            sigma: Some(SigmaView {
+                bands: Vec::new(),
+                series: Vec::new(),
+                record: RecordView {
+                    text: "This rule paged twice <b>.".into(),
+                    last_30d: all.clone(),
+                    all,
+                    last_page_at: None,
+                },
+                page_budget: Some(BudgetView {
+                    pages: 2,
+                    per: 2_592_000.0,
+                    used: 2,
+                    state: "spent",
+                    factor: 1.6,
+                    pages_from: Some(7.25),
+                }),
+                gate: None,
+            }),
             ..RuleView::default()
         }],
-        ..RuleGroupView::default()
+        ..GroupView::default()
     });
     let page = world.get("/alerts").await.text();
     for part in [

@@ -49,6 +49,19 @@ async fn what_changes_state_needs_authentication_beyond_loopback() {
 }
 
 #[tokio::test]
+async fn long_lists_of_alerts_are_read_from_those_who_may_send_them() {
+    let head = b"POST /api/v2/alerts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2000000\r\n\r\n[";
+    for (loopback_only, expect) in [(false, "413"), (true, "408")] {
+        let body_timeout = std::time::Duration::from_millis(50);
+        let options = Options { loopback_only, body_timeout, ..Options::default() };
+        let world = World::start(options, Security::open(), ServerLimits::default()).await;
+        let answer = String::from_utf8_lossy(&world.raw(head).await).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expect}")), "{loopback_only}: {answer}");
+        world.end().await;
+    }
+}
+
+#[tokio::test]
 async fn other_sites_cannot_make_a_browser_act() {
     let world = World::local().await;
     for headers in [

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::super::Global;
+use super::super::IntegrationConfig;
 use super::super::scalar::{Bool, SecretUrl, Url};
 use super::super::visit::{See, Visit};
-use super::{AttachmentField, File, Kind, List, Text, inherit, one_way, secret, set};
+use super::{AttachmentField, File, Kind, List, Text, inherit, key_name, one_way, secret, set};
+use crate::model::yaml::{self, FromYaml, Node};
 use crate::model::{Duration, Secret};
 use crate::net::http::HttpClientConfig;
 
@@ -19,8 +20,7 @@ kind! { IncidentioConfig {
 }}
 
 impl Kind for IncidentioConfig {
-    const NAME: &'static str = "incidentio";
-    common!(http);
+    common!("incidentio", Incidentio, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         match (self.url.is_some(), set(&self.url_file)) {
@@ -29,12 +29,15 @@ impl Kind for IncidentioConfig {
         }
         let token = (self.alert_source_token.is_some(), set(&self.alert_source_token_file));
         one_way(token.0, token.1, "alert_source_token & alert_source_token_file")?;
-        let header = self.http_config.as_ref().is_some_and(|h| h.authorization.is_some());
+        // As in Alertmanager, only an own HTTP client without a header is looked at: the global one may have it.
+        let header = self.http_config.as_ref().map(|h| h.authorization.is_some());
         match (token.0 || token.1, header) {
-            (true, true) => Err("cannot specify alert_source_token or alert_source_token_file when using \
+            (true, Some(true)) => {
+                Err("cannot specify alert_source_token or alert_source_token_file when using \
                                  http_config.authorization"
-                .to_owned()),
-            (false, false) => Err("at least one of alert_source_token, alert_source_token_file or \
+                    .to_owned())
+            }
+            (false, Some(false)) => Err("at least one of alert_source_token, alert_source_token_file or \
                                    http_config.authorization must be configured"
                 .to_owned()),
             _ => Ok(()),
@@ -50,18 +53,23 @@ kind! { JiraConfig {
 }}
 
 /// A template, or one with more said about it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub enum JiraText {
     Template(String),
-    Number(f64),
     More(JiraField),
+}
+impl FromYaml for JiraText {
+    fn from_yaml(node: &Node) -> Result<Self, yaml::Error> {
+        match node.is_mapping() {
+            true => JiraField::from_yaml(node).map(Self::More),
+            false => String::from_yaml(node).map(Self::Template),
+        }
+    }
 }
 impl Visit for JiraText {
     fn visit(&self, place: &str, see: See<'_>) {
         match self {
             Self::Template(text) => text.visit(place, see),
-            Self::Number(_) => {}
             Self::More(field) => field.visit(place, see),
         }
     }
@@ -70,8 +78,7 @@ impl Visit for JiraText {
 kind! { JiraField { template: Text, enable_update: Option<Bool>, } }
 
 impl Kind for JiraConfig {
-    const NAME: &'static str = "jira";
-    common!(http);
+    common!("jira", CannotSend, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         if !set(&self.project) {
@@ -98,7 +105,7 @@ kind! { MattermostConfig {
     author_link: Text, author_icon: Text, title: Text, title_link: Text, fields: List<AttachmentField>,
     thumb_url: Text, footer: Text, footer_icon: Text, image_url: Text,
 }}
-kind! { MattermostAttachment {
+kind! { #[derive(Clone)] MattermostAttachment {
     fallback: Text, color: Text, pretext: Text, text: Text, author_name: Text, author_link: Text,
     author_icon: Text, title: Text, title_link: Text, fields: List<AttachmentField>, thumb_url: Text,
     footer: Text, footer_icon: Text, image_url: Text,
@@ -107,11 +114,11 @@ kind! { MattermostProps { card: Text, } }
 kind! { MattermostPriority { priority: Text, requested_ack: Option<Bool>, persistent_notifications: Option<Bool>, } }
 
 impl Kind for MattermostConfig {
-    const NAME: &'static str = "mattermost";
-    common!(http);
+    common!("mattermost", Mattermost, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
-        for field in self.fields.iter().flatten() {
+        let attached = self.attachments.iter().flatten().flat_map(|a| a.fields.iter().flatten());
+        for field in self.fields.iter().flatten().chain(attached) {
             if !set(&field.title) {
                 return Err("missing title in Mattermost field configuration".to_owned());
             }
@@ -139,9 +146,11 @@ kind! { OpsgenieConfig {
 kind! { OpsgenieResponder { id: Text, name: Text, username: Text, r#type: Text, } }
 
 impl Kind for OpsgenieConfig {
-    const NAME: &'static str = "opsgenie";
-    const MAY_BE_EMPTY: bool = true;
-    common!(http);
+    common!("opsgenie", Opsgenie, http);
+
+    fn may_be_empty(&self) -> bool {
+        true
+    }
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let given = (secret(&self.api_key), set(&self.api_key_file));
@@ -210,9 +219,9 @@ impl Visit for GoDuration {
     fn visit(&self, _: &str, _: See<'_>) {}
 }
 
-impl<'de> Deserialize<'de> for GoDuration {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
+impl FromYaml for GoDuration {
+    fn from_yaml(node: &Node) -> Result<Self, yaml::Error> {
+        let text = String::from_yaml(node)?;
         let mut rest = text.trim_start_matches(['-', '+']);
         let mut ok = !rest.is_empty();
         while ok && !rest.is_empty() && rest != "0" {
@@ -229,8 +238,7 @@ impl<'de> Deserialize<'de> for GoDuration {
 }
 
 impl Kind for PushoverConfig {
-    const NAME: &'static str = "pushover";
-    common!(http);
+    common!("pushover", Pushover, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         for (a, b, missing, both) in [
@@ -269,10 +277,15 @@ kind! { RocketchatConfig {
 kind! { RocketchatAction { r#type: Text, text: Text, url: Text, msg: Text, } }
 
 impl Kind for RocketchatConfig {
-    const NAME: &'static str = "rocketchat";
-    const MAY_BE_EMPTY: bool = true;
-    const SEND_RESOLVED: bool = false;
-    common!(http);
+    common!("rocketchat", Rocketchat, http);
+
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
+    fn sends_resolved(&self) -> bool {
+        false
+    }
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let token = (self.token.is_some(), set(&self.token_file));
@@ -305,8 +318,7 @@ kind! { Sigv4 {
 }}
 
 impl Kind for SnsConfig {
-    const NAME: &'static str = "sns";
-    common!(http);
+    common!("sns", CannotSend, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         let targets = [&self.target_arn, &self.topic_arn, &self.phone_number];
@@ -334,8 +346,7 @@ kind! { TelegramConfig {
 }}
 
 impl Kind for TelegramConfig {
-    const NAME: &'static str = "telegram";
-    common!(http);
+    common!("telegram", Telegram, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let token = (secret(&self.bot_token), set(&self.bot_token_file));
@@ -368,8 +379,7 @@ kind! { VictoropsConfig {
 }}
 
 impl Kind for VictoropsConfig {
-    const NAME: &'static str = "victorops";
-    common!(http);
+    common!("victorops", Victorops, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         if !set(&self.routing_key) {
@@ -408,8 +418,7 @@ kind! { WebexConfig {
 }}
 
 impl Kind for WebexConfig {
-    const NAME: &'static str = "webex";
-    common!(http);
+    common!("webex", Webex, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         if !set(&self.room_id) {
@@ -429,10 +438,15 @@ kind! { WechatConfig {
 }}
 
 impl Kind for WechatConfig {
-    const NAME: &'static str = "wechat";
-    const MAY_BE_EMPTY: bool = true;
-    const SEND_RESOLVED: bool = false;
-    common!(http);
+    common!("wechat", CannotSend, http);
+
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
+    fn sends_resolved(&self) -> bool {
+        false
+    }
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let kind = self.message_type.as_deref().unwrap_or("text");

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Global;
+use super::super::IntegrationConfig;
 use super::super::scalar::{Bool, HostPort, SecretUrl, Url};
-use super::{File, Kind, List, Text, one_way, secret, set};
+use super::{File, Kind, List, Text, key_name, one_way, secret, set};
 use crate::model::{Duration, Secret};
 use crate::net::http::{HttpClientConfig, TlsConfig};
 
@@ -19,8 +19,7 @@ kind! { WebhookConfig {
 }}
 
 impl Kind for WebhookConfig {
-    const NAME: &'static str = "webhook";
-    common!(http);
+    common!("webhook", Webhook, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         match (self.url.as_ref().filter(|u| !u.is_empty()), set(&self.url_file)) {
@@ -47,13 +46,18 @@ kind! { EmailConfig {
 kind! { EmailThreading { enabled: Option<Bool>, thread_by_date: Text, } }
 
 impl Kind for EmailConfig {
-    const NAME: &'static str = "email";
-    const SEND_RESOLVED: bool = false;
-    common!(no_http);
+    common!("email", Email, no_http);
+
+    fn sends_resolved(&self) -> bool {
+        false
+    }
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         if !set(&self.to) {
             return Err("missing to address in email config".to_owned());
+        }
+        if let Some(tls) = &self.tls_config {
+            tls.validate()?;
         }
         let mut seen = std::collections::BTreeSet::new();
         for name in self.headers.iter().flat_map(BTreeMap::keys) {
@@ -128,8 +132,7 @@ kind! { PagerdutyImage { href: Text, src: Text, alt: Text, } }
 kind! { PagerdutyLink { href: Text, text: Text, } }
 
 impl Kind for PagerdutyConfig {
-    const NAME: &'static str = "pagerduty";
-    common!(http);
+    common!("pagerduty", Pagerduty, http);
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let routing = (secret(&self.routing_key), set(&self.routing_key_file));
@@ -152,17 +155,15 @@ impl Kind for PagerdutyConfig {
 kind! { SlackConfig {
     send_resolved: Option<Bool>, http_config: Option<HttpClientConfig>, api_url: Option<SecretUrl>,
     api_url_file: File,
-    #[serde(alias = "bot_token")]
-    app_token: Option<Secret>,
-    #[serde(alias = "bot_token_file")]
-    app_token_file: File,
+    app_token | bot_token: Option<Secret>,
+    app_token_file | bot_token_file: File,
     app_url: Option<Url>, channel: Text, username: Text, color: Text, title: Text, title_link: Text, pretext: Text, text: Text, message_text: Text,
     fields: List<AttachmentField>, short_fields: Option<Bool>, footer: Text, fallback: Text, callback_id: Text,
     icon_emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
     mrkdwn_in: List<String>, actions: List<SlackAction>, timeout: Option<Duration>, update_message: Option<Bool>,
 }}
 
-kind! { AttachmentField { title: Text, value: Text, short: Option<Bool>, } }
+kind! { #[derive(Clone)] AttachmentField { title: Text, value: Text, short: Option<Bool>, } }
 kind! { SlackAction {
     r#type: Text, text: Text, url: Text, style: Text, name: Text, value: Text, confirm: Option<SlackConfirm>,
 }}
@@ -185,10 +186,15 @@ impl SlackConfig {
 }
 
 impl Kind for SlackConfig {
-    const NAME: &'static str = "slack";
-    const MAY_BE_EMPTY: bool = true;
-    const SEND_RESOLVED: bool = false;
-    common!(http);
+    common!("slack", Slack, http);
+
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
+    fn sends_resolved(&self) -> bool {
+        false
+    }
 
     fn check(&mut self, global: &Global) -> Result<(), String> {
         let url = (self.api_url.is_some(), set(&self.api_url_file));
@@ -263,8 +269,7 @@ fn webhook_url(url: &Option<SecretUrl>, file: &File) -> Result<(), String> {
 }
 
 impl Kind for DiscordConfig {
-    const NAME: &'static str = "discord";
-    common!(http);
+    common!("discord", Discord, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         webhook_url(&self.webhook_url, &self.webhook_url_file)
@@ -277,8 +282,7 @@ kind! { MsteamsConfig {
 }}
 
 impl Kind for MsteamsConfig {
-    const NAME: &'static str = "msteams";
-    common!(http);
+    common!("msteams", Msteams, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         webhook_url(&self.webhook_url, &self.webhook_url_file)
@@ -291,8 +295,7 @@ kind! { Msteamsv2Config {
 }}
 
 impl Kind for Msteamsv2Config {
-    const NAME: &'static str = "msteamsv2";
-    common!(http);
+    common!("msteamsv2", Msteamsv2, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         webhook_url(&self.webhook_url, &self.webhook_url_file)
@@ -307,8 +310,7 @@ kind! {
 }}
 
 impl Kind for AlertmanagerConfig {
-    const NAME: &'static str = "alertmanager";
-    common!(http);
+    common!("alertmanager", Alertmanager, http);
 
     fn check(&mut self, _: &Global) -> Result<(), String> {
         if self.url.is_none() { Err("missing url in alertmanager config".to_owned()) } else { Ok(()) }

@@ -1,11 +1,10 @@
 //! The pieces of a text exposition.
 
-use crate::exposition::canonical_bound;
+use super::canonical_bound;
 use crate::model::{
     Labels, METRIC_NAME, MetricType, Timestamp, format_float_exposition, is_legacy_label_name,
-    is_legacy_metric_name, parse_float,
+    is_legacy_metric_name, parse_float, push_int, push_seconds,
 };
-use crate::web::json::push_int;
 
 /// Appends a value.
 pub fn push_value(out: &mut Vec<u8>, v: f64) {
@@ -19,7 +18,7 @@ pub fn push_value(out: &mut Vec<u8>, v: f64) {
 /// Appends a timestamp: milliseconds in text, seconds in OpenMetrics.
 pub fn push_timestamp(out: &mut Vec<u8>, t: Timestamp, openmetrics: bool) {
     if openmetrics {
-        crate::web::json::push_time(out, t);
+        push_seconds(out, t);
     } else {
         push_int(out, t);
     }

@@ -1,32 +1,24 @@
 //! What a person says of an incident reaches the rules behind its alerts.
 
+use super::views::{Baseline, CommandError, IncidentFeedback, RuleFeedback};
 use crate::model::{Labels, Timestamp};
-use crate::paging::engine::IncidentView;
-use crate::paging::incident;
+use crate::paging::IncidentView;
+use crate::paging::incident::Verdict;
 use crate::rules::{Feedback, Manager, Taken, Target};
-use crate::web::{Baseline, FeedbackView, IncidentFeedback, RuleFeedback, Verdict};
-
-/// The word of paging for that of the web room.
-pub fn verdict(v: Verdict) -> incident::Verdict {
-    match v {
-        Verdict::Useful => incident::Verdict::Useful,
-        Verdict::Useless => incident::Verdict::Useless,
-    }
-}
 
 /// Tells the sigma rules behind an incident's alerts. May read much history: not for a thread that must not wait.
-pub fn of_incident(
+pub(super) fn of_incident(
     rules: &Manager,
     incident: &IncidentView,
     said: &IncidentFeedback,
     now: Timestamp,
-) -> FeedbackView {
-    let over = incident.resolved_at.as_deref().map_or(now, super::views::millis);
+) -> Taken {
+    let over = incident.resolved_at.unwrap_or(now);
     let mut taken = Taken::default();
     let mut elsewhere = 0;
     for alert in &incident.alerts {
         let target = Target::Alert(Labels::from_pairs(&alert.labels));
-        let (from, to) = (super::views::millis(&alert.starts_at), over);
+        let (from, to) = (alert.starts_at, over);
         let mut found = Taken::default();
         if let Some(verdict) = said.verdict {
             let useful = verdict == Verdict::Useful;
@@ -48,14 +40,18 @@ pub fn of_incident(
             incident.alerts.len()
         ));
     }
-    view(taken)
+    taken
 }
 
 /// Tells the sigma rules of a name.
-pub fn of_rule(rules: &Manager, said: &RuleFeedback) -> FeedbackView {
+pub(super) fn of_rule(rules: &Manager, said: &RuleFeedback) -> Result<Taken, CommandError> {
     let target =
         Target::Rule { group: said.group.clone(), rule: said.rule.clone(), series: said.series.clone() };
-    view(rules.feedback(&target, &of_baseline(said.baseline, said.from, said.to)))
+    let taken = rules.feedback(&target, &of_baseline(said.baseline, said.from, said.to));
+    if taken.rules == 0 {
+        return Err(CommandError::NotFound(format!("no sigma rule {:?}", said.rule)));
+    }
+    Ok(taken)
 }
 
 fn of_baseline(baseline: Baseline, from: Timestamp, to: Timestamp) -> Feedback {
@@ -63,8 +59,4 @@ fn of_baseline(baseline: Baseline, from: Timestamp, to: Timestamp) -> Feedback {
         Baseline::Incident => Feedback::Incident { from, to },
         Baseline::NewNormal => Feedback::NewNormal,
     }
-}
-
-fn view(taken: Taken) -> FeedbackView {
-    FeedbackView { rules: taken.rules, pages: taken.pages, baselines: taken.series, notes: taken.notes }
 }
