@@ -61,7 +61,8 @@ impl<'a> Round<'a> {
         if judgement.ready && self.policy.budget.is_some() {
             self.history.born(self.now);
         }
-        if !self.scored && bands.top.is_none() && series.rests() && !(known >= self.policy.lowest()) {
+        let near = known >= self.policy.lowest();
+        if !self.scored && bands.top.is_none() && series.rests() && !near {
             return Decision { paged: Paged::No, score: 0.0 };
         }
         let (level, lowest) = (self.level(), self.policy.lowest());

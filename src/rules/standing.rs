@@ -94,9 +94,7 @@ impl SeriesPages {
         let own = self.last.map_or(f64::INFINITY, |l| l.worst * policy.after.worse);
         match policy.budget {
             Some(_) => Bar { rule: level, factor: level.factor, quiet, own, worse: level.worse },
-            None => {
-                Bar { rule: level, factor: self.widening.factor(&after, now), quiet, own, worse: own }
-            }
+            None => Bar { rule: level, factor: self.widening.factor(&after, now), quiet, own, worse: own },
         }
     }
 
@@ -341,7 +339,13 @@ mod tests {
         let (mut series, mut rule) = (SeriesPages::default(), PageHistory::default());
         let mut see = |now, distance, cold, top| {
             let level = Level::of(&policy, &rule, now);
-            series.step(&policy, &mut rule, level, false, Sight { now, distance, cold, top, series: 1, after: policy.after })
+            series.step(
+                &policy,
+                &mut rule,
+                level,
+                false,
+                Sight { now, distance, cold, top, series: 1, after: policy.after },
+            )
         };
         assert!(!see(0, f64::NAN, 50.0, None));
         assert!(!see(MIN, 5.9, f64::NAN, Some(0)) && see(2 * MIN, 6.1, f64::NAN, Some(0)));
