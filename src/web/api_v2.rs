@@ -214,7 +214,6 @@ impl Wanted {
     }
 
     fn passes(&self, alert: &AlertView) -> bool {
-        let labels = Labels::from_pairs(&alert.labels);
         let status = &alert.status;
         let shown = (self.active || status.state != "active")
             && (self.silenced || status.silenced_by.is_empty())
@@ -222,7 +221,7 @@ impl Wanted {
             && (self.muted || status.muted_by.is_empty());
         let received =
             self.receiver.as_ref().is_none_or(|r| alert.receivers.iter().any(|n| r.is_match(&n.name)));
-        shown && received && self.matchers.iter().all(|m| m.matches_labels(&labels))
+        shown && received && self.matchers.iter().all(|m| m.matches_labels(&alert.alert.labels))
     }
 }
 

@@ -3,27 +3,58 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use super::{Engine, Now};
-use crate::model::{Alert, Fingerprint, GoTime, Labels, Order as _, Timestamp};
+use crate::model::{Alert, Fingerprint, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
 use crate::paging::route::Route;
 
 /// An alert for `/api/v2/alerts`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct AlertView {
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
-    pub starts_at: String,
-    pub ends_at: String,
-    pub updated_at: String,
-    #[serde(rename = "generatorURL", skip_serializing_if = "String::is_empty")]
-    pub generator_url: String,
-    pub fingerprint: String,
+    pub alert: Arc<Alert>,
+    pub fingerprint: Fingerprint,
     pub receivers: Vec<NameView>,
     pub status: AlertStatusView,
+}
+
+impl Serialize for AlertView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let a = &self.alert;
+        let mut view = serializer.serialize_struct("Alert", 9)?;
+        view.serialize_field("labels", &a.labels)?;
+        view.serialize_field("annotations", &a.annotations)?;
+        view.serialize_field("startsAt", &ApiTime(a.starts_at))?;
+        view.serialize_field("endsAt", &ApiTime(a.ends_at))?;
+        view.serialize_field("updatedAt", &ApiTime(a.updated_at))?;
+        if !a.generator_url.is_empty() {
+            view.serialize_field("generatorURL", &a.generator_url)?;
+        }
+        view.serialize_field("fingerprint", &self.fingerprint.to_string())?;
+        view.serialize_field("receivers", &self.receivers)?;
+        view.serialize_field("status", &self.status)?;
+        view.end()
+    }
+}
+
+/// A time as `/api/v2` writes it: always with milliseconds.
+struct ApiTime(Timestamp);
+
+impl std::fmt::Display for ApiTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(t) => write!(f, "{t:.3}"),
+            Err(_) => f.write_str("0001-01-01T00:00:00.000Z"),
+        }
+    }
+}
+
+impl Serialize for ApiTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Whether an alert is muted, and by what.
@@ -52,8 +83,7 @@ pub struct GroupView {
 
 /// A time as `/api/v2` writes it: always with milliseconds.
 pub fn api_time(t: Timestamp) -> String {
-    let whole = GoTime(Some(t - t.rem_euclid(1000))).to_string();
-    format!("{}.{:03}Z", whole.trim_end_matches('Z'), t.rem_euclid(1000))
+    ApiTime(t).to_string()
 }
 
 impl Engine {
@@ -150,17 +180,11 @@ impl FiringNow {
 
 impl FiringAlert {
     fn view(&self, receivers: Vec<NameView>) -> AlertView {
-        let a = &self.alert;
         let inhibited_by: Vec<String> = self.inhibited_by.iter().map(ToString::to_string).collect();
         let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty();
         AlertView {
-            labels: super::groups::owned(&a.labels),
-            annotations: super::groups::owned(&a.annotations),
-            starts_at: api_time(a.starts_at),
-            ends_at: api_time(a.ends_at),
-            updated_at: api_time(a.updated_at),
-            generator_url: a.generator_url.clone(),
-            fingerprint: self.fingerprint.to_string(),
+            alert: Arc::clone(&self.alert),
+            fingerprint: self.fingerprint,
             receivers,
             status: AlertStatusView {
                 state: if muted { "suppressed" } else { "active" },

@@ -100,7 +100,7 @@ fn muted_by_inhibition_silence_and_time() {
         .alert_views()
         .into_iter()
         .filter(|a| a.status.state == "suppressed")
-        .map(|a| a.labels["alertname"].clone())
+        .map(|a| a.alert.labels.get("alertname").unwrap_or_default().to_owned())
         .collect();
     assert_eq!(muted, ["Slow"]);
 
