@@ -91,7 +91,10 @@ impl Place {
                 }
                 Ok(database)
             }
-            Self::Simulated(disk) => Ok(builder.create_with_backend(disk.handle())?),
+            Self::Simulated(disk) => {
+                let handle = disk.handle().ok_or_else(|| LedgerError::Locked(PathBuf::from("simulated")))?;
+                Ok(builder.create_with_backend(handle)?)
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ struct State {
     syncs: u64,
     /// Counts power cuts: handles opened before one are dead.
     generation: u64,
+    /// Somebody who is alive has it open, as the lock of a file says.
+    held: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -72,6 +74,7 @@ impl SimulatedDisk {
         state.synced.clone_from(&bytes);
         state.bytes = bytes;
         state.generation += 1;
+        state.held = false;
         state.healthy_for = None;
         state.capacity = None;
     }
@@ -102,8 +105,13 @@ impl SimulatedDisk {
         self.lock().bytes.len() as u64
     }
 
-    pub(super) fn handle(&self) -> impl StorageBackend {
-        Handle { disk: self.clone(), generation: self.lock().generation }
+    /// Opens it; `None` while another one has it open.
+    pub(super) fn handle(&self) -> Option<impl StorageBackend> {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.held, true) {
+            return None;
+        }
+        Some(Handle { disk: self.clone(), generation: state.generation })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -167,6 +175,14 @@ impl Handle {
             Ok(state)
         } else {
             Err(io::Error::other("the power was cut"))
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.alive() {
+            state.held = false;
         }
     }
 }
