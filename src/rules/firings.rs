@@ -18,8 +18,8 @@ const LEFT: f64 = 0.25;
 const SPENT: f64 = 0.05;
 /// What is more than so many times as far as every firing that is remembered passes, whatever noise is thought to do.
 pub const UNHEARD_OF: f64 = 3.0;
-/// Before a few firings are known: so many are taken to have had this γ. Independent t(4) has 0.25, normal noise beyond 3σ 0.09.
-const PRIOR: (f64, f64) = (4.0, 0.2);
+/// Before a few firings are known: so many are taken to have had this γ. Independent t(4) has 0.25, normal noise beyond 3σ 0.09: the heavier is assumed.
+const PRIOR: (f64, f64) = (4.0, 0.25);
 const GAMMA: std::ops::RangeInclusive<f64> = 0.03..=0.5;
 /// A younger rule is taken to be so old, ms: what fires twice in an hour need not go on like that.
 const AGE_MS: i64 = 86_400_000;
