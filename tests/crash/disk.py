@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 from kills import CONFIG, PAGING
-from stage import Inbox, expect, http, request, wait
+from stage import Inbox, expect, http, request, send_alerts, wait
 
 WARNING = "cannot write its ledger"
 
@@ -41,7 +41,7 @@ def post(url, names, bytes_each=10, minutes=360):
     text = lambda t: t.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     alerts = [{"labels": {"alertname": n, "severity": "page"}, "annotations": {"summary": n, "text": "x" * bytes_each},
                "startsAt": text(now), "endsAt": text(now + timedelta(minutes=minutes))} for n in names]
-    status, body, _ = request(f"{url}/api/v2/alerts", alerts)
+    status, body = send_alerts(url, alerts)
     expect(status == 200, f"{len(names)} alerts: {status} {body}")
 
 

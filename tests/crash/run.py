@@ -17,7 +17,7 @@ import clock  # noqa: E402
 import disk  # noqa: E402
 import kills  # noqa: E402
 from kills import PAGING, moment, records  # noqa: E402
-from stage import Inbox, Server, Stage, expect, free_port, http, main, request, wait  # noqa: E402
+from stage import Inbox, Server, Stage, expect, free_port, http, main, request, send_alerts, wait  # noqa: E402
 
 ARGUMENTS = argparse.Namespace(kills=20, seed=0)
 
@@ -303,7 +303,7 @@ def garbage_and_slow_bodies_harm_nobody(stage):
             status = None  # it may close the connection when it has seen enough
         expect(status in statuses, f"{what}: {status}")
     # A bad one among good ones: the good ones count, and the sender hears of the other.
-    status, body, _ = request(alerts, [good, {"labels": {}}])
+    status, body = send_alerts(url, [good, {"labels": {}}])
     expect(status == 400 and "label" in body, f"{status} {body}")
     wait("the good one is paged", lambda: inbox.find("a"))
     for s in slow:
@@ -311,7 +311,7 @@ def garbage_and_slow_bodies_harm_nobody(stage):
             s.sendall(b" ")
         except OSError:
             pass
-    expect(request(alerts, [{"labels": {"alertname": "Also"}}])[0] == 200, "still taken")
+    expect(send_alerts(url, [{"labels": {"alertname": "Also"}}])[0] == 200, "still taken")
     for s in slow:
         s.close()
     listed = {a["labels"]["alertname"] for a in json.loads(http(alerts))}
@@ -336,21 +336,21 @@ def ten_thousand_alerts_in_one_request(stage):
     text = "what happened, where, and what is to be done about it " * 2
     began = time.time()
     storm = [{"labels": {"alertname": "Storm", "instance": f"host-{n}", "severity": "page"}, "annotations": {"summary": text}} for n in range(10_000)]
-    status, body, _ = request(alerts, storm)
+    status, body = send_alerts(url, storm)
     expect(status == 200, f"{status} {body}")
     page = wait("one page of all", lambda: inbox.find("a"))[0]
     print(f"      {len(json.dumps(storm)) >> 20} MiB taken, and the page sent, in {page['at'] - began:.2f} s", flush=True)
     expect(len(page["message"]["alerts"]) + page["message"]["truncatedAlerts"] == 10_000, f"{page['message']['truncatedAlerts']} truncated")
     expect(len(json.loads(http(alerts))) == 10_000, "all are known")
-    status, body, _ = request(alerts, [{"labels": {"alertname": "Flood", "n": str(n)}} for n in range(50_001)])
+    status, body = send_alerts(url, [{"labels": {"alertname": "Flood", "n": str(n)}} for n in range(50_001)])
     expect(status == 400 and "50000" in body, f"{status} {body}")
     for path, mebibytes in (("/api/v2/alerts", 17), ("/api/v1/incidents/1/ack", 2)):
         expect(announced(url, path, mebibytes << 20) == 413, f"{mebibytes} MiB for {path}")
     # Several at once wait for each other; a small one passes by.
-    threads = [threading.Thread(target=request, args=(alerts, storm)) for _ in range(4)]
+    threads = [threading.Thread(target=send_alerts, args=(url, storm)) for _ in range(4)]
     for t in threads:
         t.start()
-    expect(request(alerts, [{"labels": {"alertname": "Small"}}])[0] == 200, "a small one")
+    expect(send_alerts(url, [{"labels": {"alertname": "Small"}}])[0] == 200, "a small one")
     for t in threads:
         t.join()
     rss = int(Path(f"/proc/{stage.processes['sideband'].pid}/statm").read_text().split()[1]) * 4096

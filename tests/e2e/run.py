@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import feedback  # noqa: E402
 import receivers  # noqa: E402
-from stage import ROOT, Inbox, Server, expect, free_port, http, main, query, request, wait  # noqa: E402
+from stage import ROOT, Inbox, Server, expect, free_port, http, main, query, request, send_alerts, wait  # noqa: E402
 
 GLOBAL = "global: {scrape_interval: 1s, scrape_timeout: 900ms, evaluation_interval: 1s}\n"
 NO_HOST = "host: {enabled: false}\n"
@@ -287,7 +287,7 @@ def unacknowledged_goes_to_the_backup_and_acknowledged_does_not(stage):
     for n in range(10):
         before = len(pages(inbox))
         alert = {"labels": {"alertname": f"Posted{n}", "severity": "page"}}
-        expect(request(f"{url}/api/v2/alerts", [alert])[0] == 200, "an alert is posted")
+        expect(send_alerts(url, [alert])[0] == 200, "an alert is posted")
         wait("paged again", lambda: len(pages(inbox)) > before)
         incident = incidents(url, "triggered")[0]
         answer = json.loads(request(f"{url}/api/v1/incidents/{incident['id']}/ack", {"by": "ann"})[1])["data"]

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-from stage import Inbox, Server, expect, free_port, http, main, query, request, wait  # noqa: E402
+from stage import Inbox, Server, expect, free_port, http, main, query, request, send_alerts, wait  # noqa: E402
 
 APP_METRICS = b"""# HELP app_requests_total Requests.
 # TYPE app_requests_total counter
@@ -174,7 +174,7 @@ def alertmanager_and_sideband_send_the_same_webhook(stage):
 
     def bodies(status):
         for url in (alertmanager, sideband):
-            code, body, _ = request(url + "/api/v2/alerts", alerts)
+            code, body = send_alerts(url, alerts)
             expect(code == 200, f"{url}: {code} {body}")
         found = []
         for inbox in (theirs, ours):

@@ -66,6 +66,17 @@ def request(url, data=None, headers=None, timeout=PATIENCE, method=None):
         return error.code, error.read().decode(), error.headers
 
 
+def send_alerts(url, alerts):
+    """Status and body for a list of alerts. As every sender does, it says them again when the answer is 503: a machine that is busy may be too slow
+    with the first."""
+    for _ in range(100):
+        status, body, _ = request(f"{url}/api/v2/alerts", alerts)
+        if status != 503:
+            break
+        time.sleep(0.5)
+    return status, body
+
+
 def wait(what, probe, seconds=PATIENCE, pause=0.05):
     """The first true value of `probe`; its errors count as not yet."""
     deadline = time.monotonic() + seconds
