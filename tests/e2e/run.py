@@ -232,7 +232,7 @@ users:
   - {{name: ann, receiver: a}}
   - {{name: bob, receiver: b}}
 on_call_schedules:
-  - {{name: primary, location: UTC, rotation: 1w, start: 2026-11-16T09:00:00Z, users: [ann, bob]}}
+  - {{name: primary, location: UTC, rotation: 1w, start: 2020-01-06T09:00:00Z, users: [ann, bob]}}
 escalation_policies:
   - name: main
     steps:
