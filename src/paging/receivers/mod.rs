@@ -5,6 +5,7 @@ mod answer;
 mod chat;
 mod defaults;
 mod email;
+mod idna;
 mod incidentio;
 mod mattermost;
 mod message;

@@ -41,7 +41,10 @@ pub(super) fn cut(text: &str, max: usize) -> String {
         return out;
     }
     let open = out.rfind('<').filter(|at| !out[*at..].contains('>'));
-    let half = out.rfind('&').filter(|at| !out[*at..].contains(';') && out.len() - at < 10);
+    let half = out.rfind('&').filter(|at| {
+        let rest = out[at + 1..].trim_end_matches('…');
+        ["amp;", "lt;", "gt;"].iter().any(|e| e.len() > rest.len() && e.starts_with(rest))
+    });
     if let Some(at) = open.into_iter().chain(half).min() {
         out.truncate(at);
         out.push('…');

@@ -47,7 +47,7 @@ route:
   group_wait: 1s
   routes:
   - {receiver: beta, matchers: [team=b], mute_time_intervals: [always, also], continue: true}
-  - {receiver: alpha, matchers: [team=~'a|b'], active_time_intervals: [never], continue: true}
+  - {receiver: alpha, matchers: ['team=~\"a|b\"'], active_time_intervals: [never], continue: true}
   - {receiver: zeta, matchers: [team=b], group_by: ['...']}
 receivers: [{name: zeta}, {name: beta}, {name: alpha}, {name: Omega}]
 time_intervals:

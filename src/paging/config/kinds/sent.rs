@@ -109,13 +109,8 @@ impl Kind for EmailConfig {
     }
 
     fn cannot_send(&self) -> Option<String> {
-        let password = secret(&self.auth_password) || set(&self.auth_password_file);
-        let digest = secret(&self.auth_secret) || set(&self.auth_secret_file);
         let identity =
             self.auth_identity.as_ref().filter(|i| !i.is_empty() && Some(*i) != self.auth_username.as_ref());
-        if set(&self.auth_username) && digest && !password {
-            return Some("auth_secret is for CRAM-MD5, which is not spoken; use auth_password".to_owned());
-        }
         identity.map(|_| "an auth_identity other than auth_username cannot be given; leave it out".to_owned())
     }
 }
