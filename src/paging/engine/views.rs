@@ -64,10 +64,10 @@ impl Serialize for ApiTime {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStatusView {
-    pub state: &'static str,
-    pub silenced_by: Vec<String>,
     pub inhibited_by: Vec<String>,
     pub muted_by: Vec<String>,
+    pub silenced_by: Vec<String>,
+    pub state: &'static str,
 }
 
 /// A name in an object of its own, as the API has it.
