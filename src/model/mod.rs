@@ -9,6 +9,7 @@ mod fingerprint;
 mod labels;
 mod matcher;
 mod metadata;
+mod near;
 mod number;
 mod order;
 mod quote;
@@ -25,6 +26,7 @@ pub use fingerprint::Fingerprint;
 pub use labels::{Labels, LabelsBuilder, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher, MatcherError};
 pub use metadata::{MetricMetadata, MetricType};
+pub use near::nearest;
 pub use number::{
     format_float, format_float_exposition, format_float_go, parse_float, push_int, push_seconds,
 };

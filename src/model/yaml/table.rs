@@ -149,13 +149,13 @@ impl<T: FromYaml> Key for T {
     }
 }
 
-/// Reads a mapping by its keys; one with two names has them as `new|old`. `what` is for the error when it is none.
+/// Reads a mapping by its keys; one with two names has them as `new|old`.
 ///
 /// # Errors
-/// An unknown key, one that is there under both its names, or what a key refuses.
-pub fn read_keys(node: &Node, what: &str, keys: &mut [(&'static str, &mut dyn Key)]) -> Result<(), Error> {
+/// No mapping, an unknown key, one that is there under both its names, or what a key refuses.
+pub fn read_keys(node: &Node, keys: &mut [(&'static str, &mut dyn Key)]) -> Result<(), Error> {
     let mut seen = vec![false; keys.len()];
-    for (name, value) in node.entries(&what)? {
+    for (name, value) in node.entries(&"a mapping")? {
         let key = name.text(&"a key").map_err(|e| e.or_at(name.place))?;
         let Some(i) = keys.iter().position(|(names, _)| names.split('|').any(|n| n == key)) else {
             let names: Vec<&str> = keys.iter().flat_map(|(names, _)| names.split('|')).collect();

@@ -31,7 +31,7 @@ macro_rules! kind {
                 let keys: &mut [(_, &mut dyn $crate::model::yaml::Key)] = &mut [
                     $((key_name(concat!(stringify!($field) $(, "|", stringify!($other))?)), &mut read.$field),)*
                 ];
-                $crate::model::yaml::read_keys(node, concat!("struct ", stringify!($name)), keys)?;
+                $crate::model::yaml::read_keys(node, keys)?;
                 Ok(read)
             }
         }
