@@ -24,6 +24,7 @@ use crate::config::{self, Inputs};
 use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
+pub use messages::MessageTemplates;
 use reload::{Request, Requests};
 use rooms::Rooms;
 pub use rooms::{LEDGER_FILE, SAMPLES_DIR};

@@ -14,6 +14,7 @@ mod pushover;
 mod render;
 mod rocketchat;
 mod slack;
+mod slack_text;
 mod smtp;
 mod telegram;
 mod text;

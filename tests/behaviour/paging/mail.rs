@@ -251,7 +251,7 @@ async fn a_page_by_mail_is_encrypted_has_a_link_and_stands_in_a_thread() {
 
         assert!(pager.alerts(vec![alert("Slow", true)]));
         let id: u64 = pager.incidents().await.unwrap()[0].id.parse().unwrap();
-        let by = sideband::paging::incident::Actor { by: "a".into(), via: "api".into(), from: String::new() };
+        let by = sideband::paging::incident::Actor::new("a", "api", "");
         let _ = pager.resolve(id, by).await.unwrap();
         told(&pager, "message delivered").await;
         let heard = server.heard();

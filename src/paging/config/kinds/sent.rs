@@ -161,6 +161,7 @@ kind! { SlackConfig {
     fields: List<AttachmentField>, short_fields: Option<Bool>, footer: Text, fallback: Text, callback_id: Text,
     icon_emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
     mrkdwn_in: List<String>, actions: List<SlackAction>, timeout: Option<Duration>, update_message: Option<Bool>,
+    escape_values: Option<Bool>,
 }}
 
 kind! { #[derive(Clone)] AttachmentField { title: Text, value: Text, short: Option<Bool>, } }
