@@ -10,6 +10,7 @@ mod metrics;
 mod paging;
 mod reload;
 mod rooms;
+mod samples;
 mod signals;
 mod systemd;
 mod watch;
@@ -26,8 +27,9 @@ use crate::model::{Clock, Duration, SystemClock};
 
 pub use messages::MessageTemplates;
 use reload::{Request, Requests};
+pub use rooms::LEDGER_FILE;
 use rooms::Rooms;
-pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
+pub use samples::SAMPLES_DIR;
 use signals::{Signal, Signals};
 use watch::Watch;
 

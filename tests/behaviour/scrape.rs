@@ -478,7 +478,7 @@ fn what_is_not_a_scrape_config_is_refused_with_its_place() {
             1,
             "kubernetes_sd_configs is not built yet",
         ),
-        ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 is not built yet"),
+        ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 token_url must be configured"),
         ("- job_name: a\n  scrape_protocols: [Proto]\n", 1, "unknown scrape protocol Proto"),
         ("- job_name: a\n  static_configs: [{targets: ['http://x/']}]\n", 1, "is not a valid hostname"),
         ("- job_name: a\n  file_sd_configs: [{files: [x.txt]}]\n", 1, "not valid for file discovery"),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::oauth2::OAuth2;
 use crate::model::{Secret, without_password};
 
 /// Name and password, each inline or in a file that is read again for every request.
@@ -107,7 +107,7 @@ macro_rules! with_http_client_fields {
             #[serde(default)]
             pub authorization: Option<$crate::net::http::Authorization>,
             #[serde(default)]
-            pub oauth2: Option<serde::de::IgnoredAny>,
+            pub oauth2: Option<Box<$crate::net::http::OAuth2>>,
             #[serde(default)]
             pub bearer_token: Option<$crate::model::Secret>,
             #[serde(default)]
@@ -162,8 +162,7 @@ pub(crate) use with_http_client_fields;
 pub struct HttpClientConfig {
     pub basic_auth: Option<BasicAuth>,
     pub authorization: Option<Authorization>,
-    /// Not built yet: refused by [`HttpClientConfig::validate`].
-    pub oauth2: Option<IgnoredAny>,
+    pub oauth2: Option<Box<OAuth2>>,
     pub bearer_token: Option<Secret>,
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: Option<TlsConfig>,
@@ -212,7 +211,8 @@ impl HttpClientConfig {
         let basic = self.basic_auth.iter().flat_map(|b| [&b.username_file, &b.password_file]);
         let tls = self.tls_config.iter().flat_map(|t| [&t.ca_file, &t.cert_file, &t.key_file]);
         let authorization = self.authorization.iter().map(|a| &a.credentials_file);
-        basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned().collect()
+        let plain = basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned();
+        plain.chain(self.oauth2.iter().flat_map(|o| o.files())).collect()
     }
 
     /// Checks what the types alone don't: keys that exclude each other, and keys that are not built.
@@ -269,10 +269,7 @@ impl HttpClientConfig {
                 return Err(format!("http_headers: setting header {name:?} is not allowed"));
             }
         }
-        if self.oauth2.is_some() {
-            return Err("oauth2 is not built yet".into());
-        }
-        Ok(())
+        self.oauth2.as_ref().map_or(Ok(()), |o| o.validate())
     }
 
     fn validate_proxy(&self) -> Result<(), String> {

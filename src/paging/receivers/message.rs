@@ -306,6 +306,20 @@ fn request(method: Method, url: String, kind: &str, body: Vec<u8>, message: &Mes
     HttpRequest { method, url, headers, body }
 }
 
+/// As a part of a path, or a field of a form.
+pub(super) fn percent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            other => {
+                let _ = write!(out, "%{other:02X}");
+            }
+        }
+    }
+    out
+}
+
 /// A request with a form.
 pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Message<'_>) -> HttpRequest {
     let mut body = String::new();
@@ -315,16 +329,7 @@ pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Mes
         }
         body.push_str(name);
         body.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    body.push(char::from(byte));
-                }
-                other => {
-                    let _ = write!(body, "%{other:02X}");
-                }
-            }
-        }
+        body.push_str(&percent(value));
     }
     request(Method::POST, url, "application/x-www-form-urlencoded", body.into_bytes(), message)
 }

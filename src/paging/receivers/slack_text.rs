@@ -5,15 +5,8 @@
 //! of the configuration writes stays as it is. So the values are escaped before a template sees them, by Slack's rule for
 //! text from elsewhere: `&`, `<` and `>` become `&amp;`, `&lt;` and `&gt;`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use crate::model::tree;
+use super::values::{self, uncalled};
 use crate::paging::engine::Job;
-use crate::paging::notification::Notification;
-
-/// Words that call a whole channel where `link_names` turns names into mentions.
-const CALLS: [&str; 3] = ["channel", "here", "everyone"];
 
 /// A text that Slack shows as it is. What is escaped already stays so: rules that were written for Slack look right.
 pub(super) fn escaped(text: &str) -> String {
@@ -31,35 +24,14 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// The same where names become mentions: a space that nobody sees parts `@` from what calls a whole channel.
-fn uncalled(text: &str) -> String {
-    let mut out = escaped(text);
-    for word in CALLS {
-        out = out.replace(&format!("@{word}"), &format!("@\u{200b}{word}"));
-    }
-    out
+/// The same where names become mentions (`link_names`).
+fn escaped_and_uncalled(text: &str) -> String {
+    uncalled(&escaped(text))
 }
 
-/// The job with a notification whose values are escaped. Names of users, policies and receivers are the configuration's own.
+/// The job with values that are text to Slack.
 pub(super) fn job(job: &Job, link_names: bool) -> Job {
-    let escape: fn(&str) -> String = if link_names { uncalled } else { escaped };
-    let map = |pairs: &BTreeMap<String, String>| tree(pairs.iter().map(|(n, v)| (escape(n), escape(v))));
-    let mut n = Notification::clone(&job.notification);
-    n.group_labels = map(&n.group_labels);
-    n.route_labels = map(&n.route_labels);
-    for a in &mut n.alerts {
-        a.labels = map(&a.labels);
-        a.annotations = map(&a.annotations);
-        a.generator_url = escape(&a.generator_url);
-    }
-    for note in &mut n.notes {
-        *note = escape(note);
-    }
-    if let Some(i) = &mut n.incident {
-        i.severity = escape(&i.severity);
-        i.acknowledged_by = i.acknowledged_by.as_deref().map(escape);
-    }
-    Job { notification: Arc::new(n), ..job.clone() }
+    values::changed(job, if link_names { escaped_and_uncalled } else { escaped })
 }
 
 /// At most so many characters, and no link, mention or escape that is cut in two.
@@ -95,7 +67,7 @@ mod tests {
             assert_eq!(escaped(text), expect);
             assert_eq!(escaped(expect), expect, "twice is as once");
         }
-        assert_eq!(uncalled("@here, @ann <!here>"), "@\u{200b}here, @ann &lt;!here&gt;");
+        assert_eq!(escaped_and_uncalled("@here, @ann <!here>"), "@\u{200b}here, @ann &lt;!here&gt;");
     }
 
     #[test]

@@ -412,7 +412,7 @@ async fn pagerduty_hears_of_acknowledgement_and_end_under_one_key() {
 #[tokio::test]
 async fn the_other_kinds() {
     type Check = fn(&Asked) -> bool;
-    let cases: [(&str, &str, &str, Check); 8] = [
+    let cases: [(&str, &str, &str, Check); 12] = [
         (
             "telegram_configs: [{bot_token: '123:abc', chat_id: -7, api_url: 'URL'}]",
             "POST /bot123:abc/sendMessage",
@@ -436,6 +436,42 @@ async fn the_other_kinds() {
                     && b["tags"] == json!(["a", "b"])
             },
         ),
+        // What a service would refuse with the whole alert is left out, cut or put right.
+        (
+            "opsgenie_configs: [{api_key: k1, api_url: 'URL/', priority: urgent, tags: 'aaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbb', source: 'aaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbb'}]",
+            "POST /v2/alerts",
+            "",
+            |a| {
+                let b = a.json();
+                let length = |v: &Value| v.as_str().map(|t| t.chars().count());
+                b["priority"].is_null()
+                    && length(&b["tags"][0]) == Some(50)
+                    && length(&b["source"]) == Some(100)
+            },
+        ),
+        (
+            "pagerduty_configs: [{routing_key: k, url: 'URL/', description: ' ', severity: Critical, source: ' ', client: ' '}]",
+            "POST /",
+            "",
+            |a| {
+                let p = a.json()["payload"].clone();
+                p["severity"] == "critical"
+                    && p["source"] == "sideband"
+                    && p["summary"] == "[FIRING:1] it is slow (Slow)"
+            },
+        ),
+        (
+            "victorops_configs: [{api_key: k1, api_url: 'URL/', routing_key: 'a b/c'}]",
+            "POST /k1/a%20b%2Fc",
+            "",
+            |_| true,
+        ),
+        ("discord_configs: [{webhook_url: 'URL/d', content: '@here', username: u}]", "POST /d", "", |a| {
+            let b = a.json();
+            b["content"] == "@here"
+                && b["username"] == "u"
+                && b["embeds"][0]["title"] == "[FIRING:1] it is slow (Slow)"
+        }),
         (
             "victorops_configs: [{api_key: k1, api_url: 'URL/', routing_key: ops, custom_fields: {a: b}}]",
             "POST /k1/ops",
@@ -564,7 +600,7 @@ async fn a_template_that_fails_costs_no_page() {
         let body = server.until(1).await.remove(0).json();
         let text = body.pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}"));
         assert!(
-            text.starts_with("[FIRING:1] it is slow (Slow)") && text.contains("<error expanding template"),
+            text.starts_with("[FIRING:1] it is slow (Slow)") && text.contains("error expanding template"),
             "{text}"
         );
         told(&pager, "page delivered").await;
