@@ -25,8 +25,8 @@ CONFIG = "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"
 PAGING = """
 route:
   receiver: tickets
-  group_by: [alertname]
-  group_wait: 0s
+  group_by: [{group_by}]
+  group_wait: {group_wait}
   group_interval: 1s
   repeat_interval: 12h
   escalation_policy: main
@@ -43,6 +43,11 @@ escalation_policies:
       - {{notify: [user/ann], ack_timeout: {ack}s}}
       - {{notify: [user/bob], ack_timeout: 1h}}
 """
+
+
+def paging(inbox, ack, timeout=5, group_by="alertname", group_wait="0s"):
+    """ann is paged, and bob after `ack` seconds; a receiver has `timeout` seconds to answer."""
+    return PAGING.format(inbox=inbox.address, ack=ack, timeout=timeout, group_by=group_by, group_wait=group_wait)
 
 
 def moment(text):
@@ -246,7 +251,7 @@ def killed_at_random_moments(stage, kills, seed):
     seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
     print(f"      {kills} kills, --seed {seed}", flush=True)
     dice, pager = random.Random(seed), UnreliablePager(seed + 1)
-    stage.file("sideband/paging.yml", PAGING.format(inbox=pager.address, timeout=PAGER_TIMEOUT, ack=ACK_TIMEOUT))
+    stage.file("sideband/paging.yml", paging(pager, ACK_TIMEOUT, PAGER_TIMEOUT))
     url = stage.sideband(CONFIG)
     port = int(url.rsplit(":", 1)[1])
     people = Operators(dice, pager, 3 * kills + 10)
