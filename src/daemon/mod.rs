@@ -1,6 +1,7 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod apply;
 mod gate;
 mod history;
 mod host;
@@ -11,6 +12,7 @@ mod paging;
 mod reload;
 mod rooms;
 mod signals;
+mod start;
 mod systemd;
 mod watch;
 
