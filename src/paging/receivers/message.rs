@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::render::{Render, RenderContext};
 use super::threads::Threads;
 use super::{answer, text};
-use crate::model::{Clock, Secret, Timestamp};
+use crate::model::{Clock, Secret, Timestamp, hex, percent_encode};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 use crate::paging::acklink::{AckClaim, AckLinks};
 use crate::paging::config::visit;
@@ -268,14 +268,6 @@ fn broken(error: &str) -> String {
     format!("<error expanding template: {error}>")
 }
 
-/// In hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 /// A request with a JSON body and the idempotency key.
 pub(super) fn json_request<T: serde::Serialize>(
     method: Method,
@@ -308,16 +300,7 @@ pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Mes
         }
         body.push_str(name);
         body.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    body.push(char::from(byte));
-                }
-                other => {
-                    let _ = write!(body, "%{other:02X}");
-                }
-            }
-        }
+        body.push_str(&percent_encode(value));
     }
     request(Method::POST, url, "application/x-www-form-urlencoded", body.into_bytes(), message)
 }
