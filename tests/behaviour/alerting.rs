@@ -136,7 +136,7 @@ async fn apply(sender: &AlertmanagerSender, text: &str, dir: &Path) {
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         if holds() {
             return;
         }

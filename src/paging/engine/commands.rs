@@ -187,13 +187,8 @@ impl Engine {
                     "{}-i{id}-{word}-{}-{}-{}{}",
                     self.instance, self.next_id, receiver.name, integration.kind, integration.index
                 );
-                let row = self.row(now, id, key, &receiver.name, name, base.clone());
-                self.push(Delivery {
-                    kind: integration.kind.to_owned(),
-                    index: integration.index,
-                    round,
-                    ..row
-                });
+                let row = self.row(now, id, key, &receiver.name, integration, base.clone());
+                self.push(Delivery { round, ..row });
             }
         }
     }
