@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
-from kills import CONFIG, PAGING
+from kills import CONFIG, paging
 from stage import Inbox, expect, http, request, send_alerts, wait
 
 WARNING = "cannot write its ledger"
@@ -67,7 +67,7 @@ def fails(stage, data, fail):
     """What is common to a full disk and to one that turns read-only: all is paged, and everything says so. Gives the URL, the pager, and the
     names."""
     inbox = Inbox()
-    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=4))
+    stage.file("sideband/paging.yml", paging(inbox, 4))
     url = stage.sideband(CONFIG, data=data)
     log = lambda: stage.log("sideband")
     post(url, ["before"])
@@ -219,7 +219,7 @@ def damage(data, dice):
 def a_damaged_ledger(stage):
     """Damaged between two lives, and in the middle of one: it starts, and pages."""
     inbox, dice = Inbox(), random.Random(7)
-    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=60))
+    stage.file("sideband/paging.yml", paging(inbox, 60))
     url = stage.sideband(CONFIG)
     port, data = int(url.rsplit(":", 1)[1]), stage.dir / "sideband/data"
     post(url, [f"old-{n}" for n in range(60)], 500)

@@ -8,30 +8,34 @@ use super::spanned::Place;
 use crate::model::nearest;
 
 /// What is wrong with a value: a message and its place, which the nearest mapping or sequence adds.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Inner {
     place: Place,
     message: String,
 }
 
 impl Error {
-    pub(super) fn at(place: Place, message: impl Display) -> Self {
+    /// What is wrong at a place; `Place::default()` is unknown.
+    #[must_use]
+    pub fn at(place: Place, message: impl Display) -> Self {
         Self(Box::new(Inner { place, message: message.to_string() }))
     }
 
     /// Adds the place if there is none yet.
     #[cold]
-    pub(super) fn or_at(mut self, place: Place) -> Self {
+    #[must_use]
+    pub fn or_at(mut self, place: Place) -> Self {
         if !self.0.place.is_known() {
             self.0.place = place;
         }
         self
     }
 
-    pub(super) fn place(&self) -> Place {
+    /// Where it is wrong.
+    pub fn place(&self) -> Place {
         self.0.place
     }
 
@@ -85,6 +89,13 @@ impl Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The place is added by who knows it.
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Self::at(Place::default(), message)
+    }
+}
 
 impl de::Error for Error {
     #[cold]

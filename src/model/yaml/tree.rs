@@ -83,6 +83,15 @@ impl Node {
         }
     }
 
+    /// Is it nothing, or a sequence or mapping without anything in it?
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.resolved().kind {
+            Kind::Sequence(items) => items.is_empty(),
+            Kind::Mapping(entries) => entries.is_empty(),
+            _ => self.is_null(),
+        }
+    }
+
     /// Is it a mapping?
     pub fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping(_))
