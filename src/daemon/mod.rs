@@ -1,6 +1,7 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod apply;
 mod gate;
 mod history;
 mod host;
@@ -12,6 +13,7 @@ mod reload;
 mod rooms;
 mod samples;
 mod signals;
+mod start;
 mod systemd;
 mod watch;
 

@@ -11,11 +11,11 @@ use hyper::{Method, StatusCode};
 use super::api::incidents::{MAX_TEXT, status_of};
 use super::pages::guarded;
 use super::pages::layout::{Html, Page, is_link};
-use super::params::encode;
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
 use super::views::{CommandError, TokenView};
+use crate::model::percent_encode;
 use crate::paging::IncidentView;
 use crate::paging::incident::State as IncidentState;
 
@@ -82,7 +82,7 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
         }
     }
     h.raw("<p><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
-    h.text(&encode(&incident.id)).raw("\">Everything about it</a></p></article>");
+    h.text(&percent_encode(&incident.id)).raw("\">Everything about it</a></p></article>");
     Page { title: "Acknowledge", here: "", bare: true }.render(state, &h)
 }
 

@@ -76,7 +76,7 @@ fn client(config: &str) -> HttpClient {
     client_in(Path::new("."), config).unwrap()
 }
 
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(20), max_body: 1000 };
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(60), max_body: 1000 };
 
 fn get(url: impl Into<String>) -> HttpRequest {
     HttpRequest { url: url.into(), ..HttpRequest::default() }
@@ -268,7 +268,9 @@ async fn limits_hold() {
     assert!(send(&client, &url("/br")).await.unwrap_err().to_string().contains("br"));
     assert_eq!(send(&client, &url("/")).await.unwrap().body.len(), 1000);
     assert!(matches!(send(&client, "http://127.0.0.1:1/").await, Err(NetError::Connect(_))));
-    assert!(matches!(send(&client, "http://name.invalid/").await, Err(NetError::Connect(_))));
+    // A name that no name server is asked for: its answer would depend on the network.
+    let nobody = format!("http://{}.invalid/", "x".repeat(64));
+    assert!(matches!(send(&client, &nobody).await, Err(NetError::Connect(_))));
     assert!(matches!(send(&client, "not a url").await, Err(NetError::Config(_))));
 }
 

@@ -1,7 +1,7 @@
 //! The tree of a YAML text. The only module that knows the YAML library; it is not generic, so that
 //! reading YAML is in the program once and not once for every type of the configuration.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -80,6 +80,15 @@ impl Node {
                 scalar::is_null(text)
             }
             _ => false,
+        }
+    }
+
+    /// Is it nothing, or a sequence or mapping without anything in it?
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.resolved().kind {
+            Kind::Sequence(items) => items.is_empty(),
+            Kind::Mapping(entries) => entries.is_empty(),
+            _ => self.is_null(),
         }
     }
 
@@ -270,12 +279,13 @@ fn mapping(items: Vec<Node>) -> Result<Vec<(Node, Node)>, Error> {
             _ => entries.push((key, value)),
         }
     }
-    let mut seen = HashSet::with_capacity(entries.len());
+    let mut seen = HashMap::with_capacity(entries.len());
     for (key, _) in &entries {
         if let Kind::Scalar { text, .. } = &key.resolved().kind
-            && !seen.insert(text.clone())
+            && let Some(first) = seen.insert(text.clone(), key.place)
         {
-            return Err(Error::at(key.place, format!("duplicate mapping key: {text}")));
+            let message = format!("duplicate mapping key: {text}, first on line {}", first.line());
+            return Err(Error::at(key.place, message));
         }
     }
     for merge in &merges {
@@ -291,10 +301,11 @@ fn mapping(items: Vec<Node>) -> Result<Vec<(Node, Node)>, Error> {
                 return Err(not_mergeable(source.place));
             };
             for (key, value) in from {
-                if let Kind::Scalar { text, .. } = &key.resolved().kind
-                    && !seen.insert(text.clone())
-                {
-                    continue;
+                if let Kind::Scalar { text, .. } = &key.resolved().kind {
+                    if seen.contains_key(text) {
+                        continue;
+                    }
+                    seen.insert(text.clone(), key.place);
                 }
                 // The place of use is that of the merge.
                 let at_merge = |node: &Node| Node { place: source.place, ..node.clone() };

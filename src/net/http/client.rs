@@ -18,9 +18,9 @@ use super::decode::Decoder;
 use super::no_proxy;
 use super::oauth2::Tokens;
 use super::tls::TlsSource;
-use super::url::{Url, percent_decode};
+use super::url::Url;
 use super::{HttpClientConfig, NetError};
-use crate::model::Secret;
+use crate::model::{Secret, percent_decode};
 
 /// Connections that were not used for so long are closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -449,7 +449,7 @@ pub(super) fn basic_header(user: &str, password: &str) -> String {
 
 fn basic_of_userinfo(userinfo: &str) -> String {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    basic_header(&percent_decode(user), &percent_decode(password))
+    basic_header(&percent_decode(user.as_bytes()), &percent_decode(password.as_bytes()))
 }
 
 /// hyper's errors say little by themselves; the cause behind them says what happened.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::oauth2::OAuth2;
+use crate::model::yaml::{Key, Keys, from_yaml_by_serde};
 use crate::model::{Secret, without_password};
 
 /// Name and password, each inline or in a file that is read again for every request.
@@ -95,66 +96,7 @@ pub struct HeaderValues {
     pub files: Vec<PathBuf>,
 }
 
-/// Defines a configuration struct that has the HTTP client's keys beside its own (serde's `flatten`
-/// would lose the places of errors), with a method `http_client()` that collects them.
-macro_rules! with_http_client_fields {
-    ($(#[$meta:meta])* pub struct $name:ident { $($own:tt)* }) => {
-        $(#[$meta])*
-        pub struct $name {
-            $($own)*
-            #[serde(default)]
-            pub basic_auth: Option<$crate::net::http::BasicAuth>,
-            #[serde(default)]
-            pub authorization: Option<$crate::net::http::Authorization>,
-            #[serde(default)]
-            pub oauth2: Option<Box<$crate::net::http::OAuth2>>,
-            #[serde(default)]
-            pub bearer_token: Option<$crate::model::Secret>,
-            #[serde(default)]
-            pub bearer_token_file: Option<std::path::PathBuf>,
-            #[serde(default)]
-            pub tls_config: Option<$crate::net::http::TlsConfig>,
-            #[serde(default)]
-            pub proxy_url: Option<$crate::net::http::UrlText>,
-            #[serde(default)]
-            pub no_proxy: Option<String>,
-            #[serde(default)]
-            pub proxy_from_environment: Option<bool>,
-            #[serde(default)]
-            pub proxy_connect_header:
-                Option<std::collections::BTreeMap<String, Vec<$crate::model::Secret>>>,
-            #[serde(default)]
-            pub follow_redirects: Option<bool>,
-            #[serde(default)]
-            pub enable_http2: Option<bool>,
-            #[serde(default)]
-            pub http_headers:
-                Option<std::collections::BTreeMap<String, $crate::net::http::HeaderValues>>,
-        }
-
-        impl $name {
-            /// The HTTP client's part of these keys.
-            pub fn http_client(&self) -> $crate::net::http::HttpClientConfig {
-                $crate::net::http::HttpClientConfig {
-                    basic_auth: self.basic_auth.clone(),
-                    authorization: self.authorization.clone(),
-                    oauth2: self.oauth2.clone(),
-                    bearer_token: self.bearer_token.clone(),
-                    bearer_token_file: self.bearer_token_file.clone(),
-                    tls_config: self.tls_config.clone(),
-                    proxy_url: self.proxy_url.clone(),
-                    no_proxy: self.no_proxy.clone(),
-                    proxy_from_environment: self.proxy_from_environment,
-                    proxy_connect_header: self.proxy_connect_header.clone(),
-                    follow_redirects: self.follow_redirects,
-                    enable_http2: self.enable_http2,
-                    http_headers: self.http_headers.clone(),
-                }
-            }
-        }
-    };
-}
-pub(crate) use with_http_client_fields;
+from_yaml_by_serde! { BasicAuth Authorization TlsConfig UrlText HeaderValues Box<OAuth2> }
 
 /// The whole of it. Credentials and keys in files are read again when they are used.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -178,6 +120,26 @@ pub struct HttpClientConfig {
     /// Accepted; the client speaks HTTP/1.1 in either case, which every server does.
     pub enable_http2: Option<bool>,
     pub http_headers: Option<BTreeMap<String, HeaderValues>>,
+}
+
+impl Keys for HttpClientConfig {
+    fn keys(&mut self) -> Vec<(&'static str, &mut dyn Key)> {
+        vec![
+            ("basic_auth", &mut self.basic_auth),
+            ("authorization", &mut self.authorization),
+            ("oauth2", &mut self.oauth2),
+            ("bearer_token", &mut self.bearer_token),
+            ("bearer_token_file", &mut self.bearer_token_file),
+            ("tls_config", &mut self.tls_config),
+            ("proxy_url", &mut self.proxy_url),
+            ("no_proxy", &mut self.no_proxy),
+            ("proxy_from_environment", &mut self.proxy_from_environment),
+            ("proxy_connect_header", &mut self.proxy_connect_header),
+            ("follow_redirects", &mut self.follow_redirects),
+            ("enable_http2", &mut self.enable_http2),
+            ("http_headers", &mut self.http_headers),
+        ]
+    }
 }
 
 /// Headers that belong to the client itself (the list of Prometheus' documentation).

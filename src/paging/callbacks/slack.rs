@@ -111,11 +111,7 @@ fn wish(
 
 fn digest(body: &[u8]) -> String {
     use sha2::Digest as _;
-    use std::fmt::Write as _;
-    sha2::Sha256::digest(body).iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    crate::model::hex(&sha2::Sha256::digest(body))
 }
 
 /// A field of a form.

@@ -146,7 +146,7 @@ impl FromYaml for ReceiverConfig {
             ("max_concurrency", &mut read.max_concurrency),
         ];
         keys.extend(KINDS.iter().zip(&mut lists).map(|((key, _), list)| (*key, list as &mut dyn Key)));
-        read_keys(node, "struct ReceiverConfig", &mut keys)?;
+        read_keys(node, &mut keys, &[])?;
         for ((_, new), list) in KINDS.iter().zip(lists) {
             for (index, entry) in list.into_iter().flatten().enumerate() {
                 let place = Spanned::new((), entry.referenced, entry.defined);

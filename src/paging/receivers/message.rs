@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::render::{Render, RenderContext};
 use super::threads::Threads;
 use super::{answer, text};
-use crate::model::{Clock, Secret, Timestamp};
+use crate::model::{Clock, Secret, Timestamp, hex, percent_encode};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 use crate::paging::acklink::{AckClaim, AckLinks};
 use crate::paging::config::visit;
@@ -275,14 +275,6 @@ fn path(url: &str) -> Option<&str> {
     (path.len() >= 8).then_some(path)
 }
 
-/// In hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 /// A request with a JSON body and the idempotency key.
 pub(super) fn json_request<T: serde::Serialize>(
     method: Method,
@@ -306,20 +298,6 @@ fn request(method: Method, url: String, kind: &str, body: Vec<u8>, message: &Mes
     HttpRequest { method, url, headers, body }
 }
 
-/// As a part of a path, or a field of a form.
-pub(super) fn percent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            other => {
-                let _ = write!(out, "%{other:02X}");
-            }
-        }
-    }
-    out
-}
-
 /// A request with a form.
 pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Message<'_>) -> HttpRequest {
     let mut body = String::new();
@@ -329,7 +307,7 @@ pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Mes
         }
         body.push_str(name);
         body.push('=');
-        body.push_str(&percent(value));
+        body.push_str(&percent_encode(value));
     }
     request(Method::POST, url, "application/x-www-form-urlencoded", body.into_bytes(), message)
 }

@@ -36,7 +36,9 @@ use super::config::{IntegrationConfig, PagingConfig};
 use super::engine::{Job, Outcome};
 use crate::model::Clock;
 use crate::net::http::{HttpClient, TlsClient};
-use message::{Message, Shared, deliver, form_request, hex, json_request, post};
+use message::{Message, Shared, deliver, form_request, json_request, post};
+
+use crate::model::hex;
 
 pub use defaults::DEFAULT_TEMPLATES;
 pub use render::{NoTemplates, Render, RenderContext};

@@ -3,9 +3,9 @@
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use super::message::percent;
 use super::text::{self, cut};
 use super::{Message, deliver, json_request};
+use crate::model::percent_encode;
 use crate::net::http::HttpClient;
 use crate::paging::config::VictoropsConfig;
 use crate::paging::engine::Outcome;
@@ -54,6 +54,6 @@ pub(super) async fn send(config: &VictoropsConfig, message: &Message<'_>, client
     ] {
         body.insert(name.to_owned(), text.into());
     }
-    let url = format!("{base}/{}/{}", message.text(&key), percent(&route));
+    let url = format!("{base}/{}/{}", message.text(&key), percent_encode(&route));
     deliver(client, json_request(Method::POST, url, &Value::Object(body), message), None).await
 }

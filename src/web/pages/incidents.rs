@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, percent_encode};
 use crate::paging::IncidentView;
 use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
-use crate::web::params::encode;
 use crate::web::state::State;
 
 /// Incidents of the list.
@@ -46,7 +45,7 @@ fn table(h: &mut Html, state: &State, list: &[IncidentView]) {
         h.raw("</span></td><td class=\"wide\"><a href=\"")
             .text(&state.options.route_prefix)
             .raw("/incidents/");
-        h.text(&encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
+        h.text(&percent_encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
         h.raw(if i.drill { " (drill)" } else { "" }).raw("</td><td>").time(i.started_at).raw("</td><td>");
         h.text(&i.severity).raw("</td><td>").text(&counted(&i.notified())).raw("</td><td>");
         h.raw(i.judged.as_ref().map_or("", |j| j.verdict)).raw("</td></tr>");
@@ -83,7 +82,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     pages(&mut h, &incident);
     timeline(&mut h, &incident);
     alerts(&mut h, &incident);
-    h.raw("<p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&incident.id));
+    h.raw("<p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&percent_encode(&incident.id));
     h.raw("/postmortem\">Begin a postmortem (Markdown)</a></p>");
     let title = format!("Incident {}", incident.id);
     Ok(Page { title: &title, here: "/incidents", bare: false }.render(state, &h))
@@ -229,7 +228,10 @@ fn commands(h: &mut Html, prefix: &str, i: &IncidentView) {
     h.raw("<p><label>Comment (may stay empty)<br><input class=\"full\" name=\"comment\" maxlength=\"1000\"></label></p><p>");
     if i.state == IncidentState::Triggered {
         h.raw("<button class=\"primary\">Acknowledge</button> <button formaction=\"");
-        h.text(prefix).raw("/api/v1/incidents/").text(&encode(&i.id)).raw("/resolve\">Resolve</button>");
+        h.text(prefix)
+            .raw("/api/v1/incidents/")
+            .text(&percent_encode(&i.id))
+            .raw("/resolve\">Resolve</button>");
     } else {
         h.raw("<button>Resolve</button>");
     }
@@ -238,7 +240,7 @@ fn commands(h: &mut Html, prefix: &str, i: &IncidentView) {
 
 /// The rest of a form's first tag, and what every form says.
 fn action(h: &mut Html, prefix: &str, i: &IncidentView, command: &str) {
-    h.text(prefix).raw("/api/v1/incidents/").text(&encode(&i.id)).raw("/").raw(command);
+    h.text(prefix).raw("/api/v1/incidents/").text(&percent_encode(&i.id)).raw("/").raw(command);
     h.raw("\"><input type=\"hidden\" name=\"page\" value=\"incident\">");
     h.raw("<input type=\"hidden\" name=\"by\" value=\"web page\">");
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page};
 use crate::chart::svg;
+use crate::model::percent_encode;
 use crate::paging::report::{days, hours, summary};
 use crate::web::api::report;
-use crate::web::params::{Params, encode};
+use crate::web::params::Params;
 use crate::web::state::State;
 
 /// What can be chosen.
@@ -41,7 +42,12 @@ pub async fn page(state: &Arc<State>, params: &Params) -> String {
             h.raw("</div><p>The whole report, with people, rules and series: ");
             for (format, name) in [("html", "to keep and print"), ("text", "as text"), ("json", "as JSON")] {
                 h.raw("<a href=\"").text(&state.options.route_prefix).raw("/api/v1/report?since=");
-                h.text(&encode(asked)).raw("&amp;format=").raw(format).raw("\">").raw(name).raw("</a> ");
+                h.text(&percent_encode(asked))
+                    .raw("&amp;format=")
+                    .raw(format)
+                    .raw("\">")
+                    .raw(name)
+                    .raw("</a> ");
             }
             h.raw("</p>");
         }

@@ -60,7 +60,7 @@ async fn page(pager: &PagerHandle, name: &str) -> (u64, String) {
         updated_at: now,
         generator_url: String::new(),
     }]));
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let found = pager.incidents().await.unwrap();
         let found = found.iter().find(|i| i.group_labels.get("alertname").is_some_and(|n| n == name));
