@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from disk import named, post
-from kills import CONFIG, PAGING, moment
+from kills import CONFIG, moment, paging
 from stage import Inbox, expect, wait
 
 ACK_TIMEOUT = 4
@@ -27,7 +27,7 @@ def the_wall_clock_jumps(stage):
         print("      left out: libfaketime is not installed", flush=True)
         return
     inbox = Inbox()
-    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=ACK_TIMEOUT))
+    stage.file("sideband/paging.yml", paging(inbox, ACK_TIMEOUT))
     shift = stage.file("shift", "+0\n")
     # Timers count by CLOCK_BOOTTIME, which no jump moves.
     env = {"LD_PRELOAD": str(faketime), "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",

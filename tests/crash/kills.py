@@ -26,8 +26,8 @@ CONFIG = "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"
 PAGING = """
 route:
   receiver: tickets
-  group_by: [alertname]
-  group_wait: 0s
+  group_by: [{group_by}]
+  group_wait: {group_wait}
   group_interval: 1s
   repeat_interval: 12h
   escalation_policy: main
@@ -44,6 +44,11 @@ escalation_policies:
       - {{notify: [user/ann], ack_timeout: {ack}s}}
       - {{notify: [user/bob], ack_timeout: 1h}}
 """
+
+
+def paging(inbox, ack, timeout=5, group_by="alertname", group_wait="0s"):
+    """ann is paged, and bob after `ack` seconds; a receiver has `timeout` seconds to answer."""
+    return PAGING.format(inbox=inbox.address, ack=ack, timeout=timeout, group_by=group_by, group_wait=group_wait)
 
 
 def moment(text):
@@ -282,7 +287,7 @@ def what_a_kill_left(stage, pager):
 def killed_at_random_moments(stage, kills, seed):
     print(f"      {kills} kills, --seed {seed}", flush=True)
     dice, pager = random.Random(seed), UnreliablePager(seed + 1)
-    stage.file("sideband/paging.yml", PAGING.format(inbox=pager.address, timeout=PAGER_TIMEOUT, ack=ACK_TIMEOUT))
+    stage.file("sideband/paging.yml", paging(pager, ACK_TIMEOUT, PAGER_TIMEOUT))
     url = stage.sideband(CONFIG)
     port = int(url.rsplit(":", 1)[1])
     people, lateness = Operators(dice, pager, 3 * kills + 10), Lateness(stage.dir)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import clock  # noqa: E402
 import disk  # noqa: E402
 import kills  # noqa: E402
-from kills import PAGING, moment, records  # noqa: E402
+from kills import CONFIG, moment, paging, records  # noqa: E402
 from stage import Inbox, Server, Stage, expect, free_port, http, main, request, send_alerts, wait  # noqa: E402
 
 ARGUMENTS = argparse.Namespace(kills=20, seed=0)
@@ -53,28 +53,6 @@ def killed_at_random_moments(stage):
             kills.killed_at_random_moments(memory, ARGUMENTS.kills, ARGUMENTS.seed)
 
 
-FLEET_PAGING = """
-route:
-  receiver: tickets
-  group_by: [alertname, job]
-  group_wait: 1s
-  group_interval: 1s
-  repeat_interval: 12h
-  escalation_policy: main
-receivers:
-  - {{name: tickets}}
-  - {{name: a, webhook_configs: [{{url: "http://{inbox}/a"}}]}}
-  - {{name: b, webhook_configs: [{{url: "http://{inbox}/b"}}]}}
-users:
-  - {{name: ann, receiver: a}}
-  - {{name: bob, receiver: b}}
-escalation_policies:
-  - name: main
-    steps:
-      - {{notify: [user/ann], ack_timeout: 8s}}
-      - {{notify: [user/bob], ack_timeout: 1h}}
-"""
-
 FLEET_RULES = """
 groups:
   - name: g
@@ -108,8 +86,8 @@ def one_owner_for_an_incident(stage):
     inbox = Inbox()
     app = Server(lambda *_: (200, {"Content-Type": "text/plain"}, f"app_queue_depth {app.depth}\n".encode()))
     app.depth = 1
-    stage.file("paging/paging.yml", FLEET_PAGING.format(inbox=inbox.address))
-    configs = {"paging": "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"}
+    stage.file("paging/paging.yml", paging(inbox, ack=8, timeout=10, group_by="alertname, job", group_wait="1s"))
+    configs = {"paging": CONFIG}
     urls = {"paging": stage.sideband(configs["paging"], name="paging")}
     pods = ["pod-1", "pod-2", "pod-3"]
     for pod in pods:
@@ -269,8 +247,8 @@ host: {{enabled: false}}
 
 def garbage_and_slow_bodies_harm_nobody(stage):
     inbox = Inbox()
-    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=60))
-    url = stage.sideband("paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n")
+    stage.file("sideband/paging.yml", paging(inbox, 60))
+    url = stage.sideband(CONFIG)
     alerts, host = url + "/api/v2/alerts", url.removeprefix("http://").split(":")
     good = {"labels": {"alertname": "Good"}}
     # Bodies that trickle: headers that promise more than comes, a byte now and then.
@@ -330,8 +308,8 @@ def announced(url, path, length):
 
 def ten_thousand_alerts_in_one_request(stage):
     inbox = Inbox()
-    stage.file("sideband/paging.yml", PAGING.format(inbox=inbox.address, timeout=5, ack=60))
-    url = stage.sideband("paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n")
+    stage.file("sideband/paging.yml", paging(inbox, 60))
+    url = stage.sideband(CONFIG)
     alerts = url + "/api/v2/alerts"
     text = "what happened, where, and what is to be done about it " * 2
     began = time.time()

@@ -329,11 +329,7 @@ impl World {
 
     pub fn ack(&mut self, by: &str) {
         let id = self.incident().id;
-        let actor = sideband::paging::incident::Actor {
-            by: by.to_owned(),
-            via: "api".to_owned(),
-            from: String::new(),
-        };
+        let actor = sideband::paging::incident::Actor::new(by, "api", "");
         let _ = self.engine.acknowledge(self.now, id, actor, None);
         self.pump();
     }

@@ -64,6 +64,27 @@ async fn too_much_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_says_once_and_legibly_whom_it_asks() {
+    let world = limited(ServerLimits::default()).await;
+    for (head, status) in [
+        ("HTTP/1.1\r\nHost: x\r\n", 200),
+        ("HTTP/1.1\r\nHost: [::1]:9\r\n", 200),
+        ("HTTP/1.1\r\nHost:\r\n", 200),
+        ("HTTP/1.0\r\n", 200),
+        ("HTTP/1.1\r\n", 400),
+        ("HTTP/1.1\r\nHost: x\r\nHost: x\r\n", 400),
+        ("HTTP/1.0\r\nHost: x\r\nHost: y\r\n", 400),
+        ("HTTP/1.1\r\nHost: a b\r\n", 400),
+        ("HTTP/1.1\r\nHost: <x>\r\n", 400),
+    ] {
+        let request = format!("GET /-/healthy {head}Connection: close\r\n\r\n");
+        let reply = super::Reply::parse(&world.raw(request.as_bytes()).await);
+        assert_eq!(reply.status, status, "{head:?}: {}", reply.text());
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn idle_connections_give_way_when_there_are_too_many() {
     let world = limited(ServerLimits { max_connections: 2, ..ServerLimits::default() }).await;
     let mut idle = Vec::new();
