@@ -49,7 +49,7 @@ pub(super) fn uncalled(text: &str) -> String {
         out.push('@');
         rest = &after[1..];
         let starts = |word: &&str| rest.get(..word.len()).is_some_and(|r| r.eq_ignore_ascii_case(word));
-        if CALLS.iter().any(|word| starts(word)) {
+        if CALLS.iter().any(starts) {
             out.push(GAP);
         }
     }
