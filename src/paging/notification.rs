@@ -75,6 +75,9 @@ pub struct IncidentPart {
     /// Who has it in hand, if anybody has.
     #[serde(default)]
     pub acknowledged_by: Option<String>,
+    /// What they said to it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
 }
 
 /// Everything that is said, before a receiver gives it a form.

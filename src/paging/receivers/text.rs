@@ -168,10 +168,15 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
     out
 }
 
-/// That somebody has it in hand, and who.
+/// That somebody has it in hand, who, and what they said to it.
 pub(super) fn acknowledged(n: &Notification) -> String {
-    let who = n.incident.as_ref().and_then(|i| i.acknowledged_by.as_deref());
-    who.map_or_else(|| "Acknowledged".to_owned(), |who| format!("Acknowledged by {who}"))
+    let incident = n.incident.as_ref();
+    let who = incident.and_then(|i| i.acknowledged_by.as_deref());
+    let who = who.map_or_else(|| "Acknowledged".to_owned(), |who| format!("Acknowledged by {who}"));
+    match incident.map(|i| i.comment.as_str()) {
+        Some(comment) if !comment.is_empty() => format!("{who}: {comment}"),
+        _ => who,
+    }
 }
 
 /// At most so many units of UTF-16, in which some services count: most characters are one, emoji two.

@@ -31,6 +31,7 @@ pub(super) fn changed(job: &Job, change: fn(&str) -> String) -> Job {
     if let Some(i) = &mut n.incident {
         i.severity = change(&i.severity);
         i.acknowledged_by = i.acknowledged_by.as_deref().map(change);
+        i.comment = change(&i.comment);
     }
     Job { notification: Arc::new(n), ..job.clone() }
 }

@@ -338,9 +338,14 @@ async fn slack_reads_values_as_text() {
         told(&pager, "page delivered").await;
         // Whoever acknowledges may call himself what he likes.
         let id = incident(&pager).await;
-        assert!(pager.acknowledge(id, Actor::new("<!channel>", "api", "")).await.unwrap().is_ok());
+        let eve = Actor::new("<!channel>", "api", "").saying("on <it>");
+        assert!(pager.acknowledge(id, eve).await.unwrap().is_ok());
         let reply = server.until(3).await[2].json();
-        let expect = if escaped { "Acknowledged by &lt;!channel&gt;" } else { "Acknowledged by <!channel>" };
+        let expect = if escaped {
+            "Acknowledged by &lt;!channel&gt;: on &lt;it&gt;"
+        } else {
+            "Acknowledged by <!channel>: on <it>"
+        };
         assert_eq!(reply["text"], expect);
         pager.shutdown().await;
     }
