@@ -57,13 +57,17 @@ fn equal(rule: &InhibitRule, labels: &Labels) -> Vec<Option<String>> {
     rule.equal.iter().map(|name| labels.get(name).map(str::to_owned)).collect()
 }
 
-/// Is the route silent at this time by its time intervals?
-pub(super) fn time_muted(config: &PagingConfig, route: &Route, now: Now) -> bool {
-    let inside = |name: &String| {
-        config.time_intervals.get(name).is_some_and(|list| list.iter().any(|i| i.contains(now.wall)))
+/// The time intervals by which the route is silent now: those that mute it, or all that would make it active when
+/// none of them holds.
+pub(super) fn time_muted<'a>(config: &PagingConfig, route: &'a Route, now: Now) -> Vec<&'a str> {
+    let inside = |name: &&String| {
+        config.time_intervals.get(*name).is_some_and(|list| list.iter().any(|i| i.contains(now.wall)))
     };
-    route.mute_time_intervals.iter().any(inside)
-        || (!route.active_time_intervals.is_empty() && !route.active_time_intervals.iter().any(inside))
+    let active = &route.active_time_intervals;
+    if !active.is_empty() && !active.iter().any(|name| inside(&name)) {
+        return active.iter().map(String::as_str).collect();
+    }
+    route.mute_time_intervals.iter().filter(inside).map(String::as_str).collect()
 }
 
 impl Engine {
@@ -85,7 +89,7 @@ impl Engine {
         alerts: &[Arc<Alert>],
         now: Now,
     ) -> Vec<Arc<Alert>> {
-        if time_muted(&self.config, route, now) {
+        if !time_muted(&self.config, route, now).is_empty() {
             return Vec::new();
         }
         let rules = &self.config.inhibit_rules;

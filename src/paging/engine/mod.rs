@@ -12,11 +12,13 @@ mod groups;
 mod incidents;
 mod judge;
 mod limits;
+mod merge;
 mod open;
 mod outbox;
 mod quiet;
 mod records;
 mod rows;
+mod untold;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -98,6 +100,7 @@ pub struct Engine {
     incidents: open::Incidents,
     people: limits::People,
     outbox: rows::Rows,
+    untold: untold::Untold,
     silences: BTreeMap<String, Compiled>,
     dirty: BTreeSet<records::Key>,
     durable: bool,
@@ -120,6 +123,7 @@ impl Engine {
             incidents: open::Incidents::default(),
             people: limits::People::new(),
             outbox: rows::Rows::default(),
+            untold: untold::Untold::default(),
             silences: BTreeMap::new(),
             dirty: BTreeSet::new(),
             durable: true,

@@ -106,6 +106,11 @@ pub enum Outcome {
     },
 }
 
+/// Where the messages about a plain group to one integration go one after the other.
+pub(super) fn lane(group: &str, integration: &str) -> String {
+    format!("{group}\u{0}{integration}")
+}
+
 impl Engine {
     /// Rows that are due, at most `limit`, and never two of one lane. They count as under way until
     /// [`delivered`](Self::delivered) is told. Call it only after the changes are in the ledger.
@@ -200,16 +205,19 @@ impl Engine {
         firing: &BTreeSet<u64>,
         resolved: &BTreeSet<u64>,
     ) {
-        let lane = format!("{group}\u{0}{}", integration_id(receiver, integration));
+        let lane = lane(group, &integration_id(receiver, integration));
         // What is still under way says the same, or it is out of date.
-        let older = self.outbox.of_lane(&lane);
-        let latest = older.last().and_then(|id| self.outbox.get(*id));
-        if latest.is_some_and(|d| d.firing == *firing && d.resolved == *resolved) {
+        let same = |d: &&Delivery| d.firing == *firing && d.resolved == *resolved;
+        if let Some(row) = self.outbox.newest(&lane).filter(same) {
+            let id = row.id;
+            // What nobody can have seen is brought up to date; the rest stays as it is, since its key does.
+            if !row.in_flight && !row.doubtful {
+                self.outbox.back(id, |d| d.notification = Arc::new(notification));
+                self.dirty.insert(Key::Delivery(id));
+            }
             return;
         }
-        for id in older {
-            self.abandon(id);
-        }
+        self.abandon_lane(&lane);
         let id = self.id();
         self.push(Delivery {
             id,
@@ -248,6 +256,22 @@ impl Engine {
         }
         self.dirty.insert(Key::Delivery(delivery.id));
         self.outbox.insert(delivery);
+    }
+
+    /// Takes all rows of a lane back.
+    pub(super) fn abandon_lane(&mut self, lane: &str) {
+        for id in self.outbox.of_lane(lane) {
+            self.abandon(id);
+        }
+    }
+
+    /// Takes back what says of a group that is gone that it fires; what says that it is over still goes out.
+    pub(super) fn abandon_firing(&mut self, group: &str) {
+        let rows = self.outbox.values().filter(|d| d.is_plain() && d.group == group && !d.firing.is_empty());
+        let ids: Vec<u64> = rows.map(|d| d.id).collect();
+        for id in ids {
+            self.abandon(id);
+        }
     }
 
     /// Takes a row back; one that is under way is not tried again.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use super::filter::time_muted;
+use super::groups::Group;
 use super::{Engine, Now};
 use crate::model::{Alert, Fingerprint, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
-use crate::paging::route::Route;
 
 /// An alert for `/api/v2/alerts`.
 #[derive(Debug, Clone)]
@@ -116,11 +117,13 @@ impl Engine {
             })
             .collect();
         alerts.sort_by_key(|a| a.fingerprint.0);
-        let groups = self
-            .groups
-            .values()
-            .map(|g| (Arc::clone(&g.route), g.labels.clone(), g.alerts.iter().copied().collect()))
-            .collect();
+        let group = |g: &Group| FiringGroup {
+            receiver: g.route.receiver.clone(),
+            labels: g.labels.clone(),
+            members: g.alerts.iter().copied().collect(),
+            muted_by: time_muted(&self.config, &g.route, now).into_iter().map(str::to_owned).collect(),
+        };
+        let groups = self.groups.values().map(group).collect();
         FiringNow { alerts, groups }
     }
 }
@@ -129,7 +132,15 @@ impl Engine {
 pub struct FiringNow {
     /// By fingerprint.
     alerts: Vec<FiringAlert>,
-    groups: Vec<(Arc<Route>, Labels, Vec<Fingerprint>)>,
+    groups: Vec<FiringGroup>,
+}
+
+struct FiringGroup {
+    receiver: String,
+    labels: Labels,
+    members: Vec<Fingerprint>,
+    /// Time intervals.
+    muted_by: Vec<String>,
 }
 
 struct FiringAlert {
@@ -144,16 +155,16 @@ impl FiringNow {
     pub fn alert_views(&self) -> Vec<AlertView> {
         let receivers = self.receivers();
         let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
-        self.alerts.iter().map(|a| a.view(names(a))).collect()
+        self.alerts.iter().map(|a| a.view(names(a), &[])).collect()
     }
 
     /// The receivers of each alert.
     fn receivers(&self) -> HashMap<Fingerprint, Vec<NameView>> {
         let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
-        for (route, _, members) in &self.groups {
-            for fingerprint in members {
+        for group in &self.groups {
+            for fingerprint in &group.members {
                 let names = receivers.entry(*fingerprint).or_default();
-                let name = NameView { name: route.receiver.clone() };
+                let name = NameView { name: group.receiver.clone() };
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -166,11 +177,12 @@ impl FiringNow {
     pub fn group_views(&self) -> Vec<GroupView> {
         let receivers = self.receivers();
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
-        let view = |(route, labels, members): &(Arc<Route>, Labels, Vec<Fingerprint>)| {
-            let receiver = NameView { name: route.receiver.clone() };
+        let view = |group: &FiringGroup| {
+            let receiver = NameView { name: group.receiver.clone() };
             let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
-            let alerts = members.iter().filter_map(|f| Some(self.alerts[of(f)?].view(names(f))));
-            GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
+            let alert = |f: &Fingerprint| Some(self.alerts[of(f)?].view(names(f), &group.muted_by));
+            let alerts = group.members.iter().filter_map(alert).collect();
+            GroupView { labels: super::groups::owned(&group.labels), alerts, receiver }
         };
         let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
         views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
@@ -179,9 +191,10 @@ impl FiringNow {
 }
 
 impl FiringAlert {
-    fn view(&self, receivers: Vec<NameView>) -> AlertView {
+    /// `muted_by` are the time intervals that hold its group back.
+    fn view(&self, receivers: Vec<NameView>, muted_by: &[String]) -> AlertView {
         let inhibited_by: Vec<String> = self.inhibited_by.iter().map(ToString::to_string).collect();
-        let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty();
+        let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty() || !muted_by.is_empty();
         AlertView {
             alert: Arc::clone(&self.alert),
             fingerprint: self.fingerprint,
@@ -190,7 +203,7 @@ impl FiringAlert {
                 state: if muted { "suppressed" } else { "active" },
                 silenced_by: self.silenced_by.clone(),
                 inhibited_by,
-                muted_by: Vec::new(),
+                muted_by: muted_by.to_vec(),
             },
         }
     }
