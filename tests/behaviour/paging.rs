@@ -16,4 +16,5 @@ mod schedules;
 mod secrets;
 mod storms;
 mod templates;
+mod timing;
 mod world;

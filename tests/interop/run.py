@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import timing  # noqa: E402
 from stage import Inbox, Server, expect, free_port, http, main, query, request, send_alerts, wait  # noqa: E402
 
 APP_METRICS = b"""# HELP app_requests_total Requests.
@@ -197,6 +198,16 @@ def alertmanager_and_sideband_send_the_same_webhook(stage):
     for alert in alerts:
         alert["endsAt"] = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     same(*bodies("resolved"), "body")
+
+
+def alertmanager_and_sideband_notify_alike(stage):
+    """What is told over time, by sequences that run at once."""
+    inboxes = Inbox(), Inbox()
+    alertmanager = run_alertmanager(stage, timing.config(inboxes[0]))
+    stage.file("sideband/paging.yml", timing.config(inboxes[1]))
+    sideband = stage.sideband("scrape_configs: []\npaging_file: paging.yml\nhost: {enabled: false}\n",
+                              flags=["--web.external-url=http://alerts.invalid", "--web.enable-lifecycle"])
+    print(f"      {timing.run((alertmanager, sideband), inboxes)} messages compared")
 
 
 def run_alertmanager(stage, config, name="alertmanager"):
@@ -622,7 +633,7 @@ def prometheus_fires_as_sideband_does_on_exported_rules(stage):
 
 
 TESTS = [prometheus_fires_as_sideband_does_on_exported_rules, prometheus_scrapes_two_sidebands, a_new_pod_learns_from_prometheus, promtool_accepts_the_self_metrics, promtool_queries_sideband,
-         alertmanager_and_sideband_send_the_same_webhook, amtool_works_against_sideband, alertmanager_and_sideband_answer_alike,
+         alertmanager_and_sideband_send_the_same_webhook, alertmanager_and_sideband_notify_alike, amtool_works_against_sideband, alertmanager_and_sideband_answer_alike,
          amtool_and_sideband_choose_the_same_receivers, prometheus_sends_its_alerts_here,
          sideband_sends_its_alerts_to_alertmanager, sideband_forwards_to_alertmanager_as_a_receiver, node_exporter_agrees_on_the_host]
 

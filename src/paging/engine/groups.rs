@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::filter::Inhibitor;
+use super::merge::merge;
+use super::outbox::{self, Delivery};
 use super::records::Key;
 use super::{AlertEntry, Engine, MAX_ALERTS, Now};
 use crate::model::{Alert, Fingerprint, Labels, Timestamp};
@@ -19,6 +21,13 @@ pub struct LogEntry {
     pub at: Timestamp,
     pub firing: BTreeSet<u64>,
     pub resolved: BTreeSet<u64>,
+}
+
+impl LogEntry {
+    /// What a message says.
+    fn of(row: &Delivery) -> Self {
+        Self { at: row.notification.at, firing: row.firing.clone(), resolved: row.resolved.clone() }
+    }
 }
 
 /// The alerts of one route that share the labels it groups by.
@@ -41,6 +50,10 @@ pub struct Group {
     pub incident: Option<u64>,
 }
 
+/// So much a repetition may come early, ms (a tenth of `group_interval` at the most): it goes out with the
+/// flush that was meant, though the clocks don't agree to the millisecond.
+const REPEAT_SLACK_MS: i64 = 50;
+
 /// Is a notification due, given what was said last, and why? As Alertmanager decides it, in its words.
 fn needs_update(
     last: Option<&LogEntry>,
@@ -62,7 +75,7 @@ fn needs_update(
     if send_resolved && !resolved.is_subset(&last.resolved) {
         return Some("some alerts resolved");
     }
-    (last.at < now - repeat_ms).then_some("repeat interval elapsed")
+    (last.at <= now.saturating_sub(repeat_ms)).then_some("repeat interval elapsed")
 }
 
 impl Engine {
@@ -88,14 +101,7 @@ impl Engine {
             Some(known) => {
                 let old = &known.alert;
                 let was_resolved = old.resolved_at(now.wall);
-                // A sender that was restarted meanwhile knows only that it is over.
-                if resolved && alert.annotations.is_empty() {
-                    alert.annotations = old.annotations.clone();
-                }
-                // One and the same firing, as long as the two overlap.
-                if alert.starts_at <= old.ends_at {
-                    alert.starts_at = alert.starts_at.min(old.starts_at);
-                }
+                alert = merge(old, alert, now.wall, self.config.resolve_timeout.ms());
                 fresh = was_resolved != resolved
                     || old.annotations != alert.annotations
                     || old.starts_at != alert.starts_at;
@@ -143,7 +149,7 @@ impl Engine {
                 alerts: BTreeSet::new(),
                 next_flush: now.boot + route.group_wait.ms(),
                 flushed_at: None,
-                log: BTreeMap::new(),
+                log: self.untold.take(&id),
                 incident: None,
             };
             self.dirty.insert(Key::Group(id.clone()));
@@ -190,7 +196,9 @@ impl Engine {
         let active = self.unmuted(inhibitor, &route, &alerts, now);
         if route.escalation_policy.is_some() {
             self.flush_incident(now, id, &alerts, &active);
-        } else if !active.is_empty() {
+        } else if active.is_empty() {
+            self.hush(id, &route);
+        } else {
             self.flush_plain(now, id, &route, &active);
         }
     }
@@ -211,17 +219,34 @@ impl Engine {
             active.iter().partition(|a| a.resolved_at(now.wall));
         let fingerprints = |list: &[&Arc<Alert>]| list.iter().map(|a| a.fingerprint().0).collect();
         let (firing, resolved): (BTreeSet<u64>, BTreeSet<u64>) = (fingerprints(&on), fingerprints(&over));
+        let slack = (route.group_interval.ms() / 10).min(REPEAT_SLACK_MS);
+        let repeat = route.repeat_interval.ms() - slack;
         for integration in &receiver.integrations {
-            let lane = integration_id(&receiver.name, integration);
+            let name = integration_id(&receiver.name, integration);
+            let lane = outbox::lane(id, &receiver.name, integration);
             let Some(group) = self.groups.get_mut(id) else { return };
-            let repeat = route.repeat_interval.ms();
-            let last = group.log.get(&lane);
-            let why = needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall);
-            let Some(why) = why else { continue };
+            // What is under way, or may have arrived, counts as said.
+            let newest = self.outbox.newest(&lane);
+            let unseen = newest.is_some_and(|d| !d.in_flight && !d.doubtful);
+            let perhaps = newest.filter(|_| !unseen).map(LogEntry::of);
+            let last = perhaps.as_ref().or(group.log.get(&name));
+            let mut why = needs_update(last, &firing, &resolved, integration.send_resolved, repeat, now.wall);
+            if why.is_none() && unseen && integration.send_resolved && firing.is_empty() {
+                // It fired and ended while its receiver was away, which is at least told at the end.
+                why = Some("all alerts resolved");
+            }
+            let Some(why) = why else {
+                // What waits is not true any more, and nobody has seen it.
+                if unseen {
+                    self.abandon_lane(&lane);
+                }
+                continue;
+            };
             if !integration.send_resolved && firing.is_empty() {
                 // Nothing to say, and nothing to be said again.
                 let entry = LogEntry { at: now.wall, firing: BTreeSet::new(), resolved: resolved.clone() };
-                group.log.insert(lane, entry);
+                group.log.insert(name, entry);
+                self.abandon_lane(&lane);
                 continue;
             }
             let alerts = active
@@ -247,6 +272,14 @@ impl Engine {
         }
     }
 
+    /// All its alerts are muted: what waits is not sent any more.
+    fn hush(&mut self, id: &str, route: &Route) {
+        let config = Arc::clone(&self.config);
+        for integration in config.receivers.get(&route.receiver).iter().flat_map(|r| &r.integrations) {
+            self.abandon_lane(&outbox::lane(id, &route.receiver, integration));
+        }
+    }
+
     /// Forgets alerts that are over and of which nothing is left to say, and groups without alerts.
     pub(super) fn settle(&mut self, now: Now, id: &str) {
         let Some(group) = self.groups.get(id) else { return };
@@ -268,8 +301,15 @@ impl Engine {
                 self.leave(id, fingerprint);
             }
         }
-        if self.groups.get(id).is_some_and(|g| g.alerts.is_empty()) {
-            self.groups.remove(id);
+        self.forget_empty(id);
+    }
+
+    /// A group without alerts goes; that its receivers were not told of the end is remembered.
+    fn forget_empty(&mut self, id: &str) {
+        if self.groups.get(id).is_some_and(|g| g.alerts.is_empty())
+            && let Some(group) = self.groups.remove(id)
+        {
+            self.untold.keep(group);
             self.dirty.insert(Key::Group(id.to_owned()));
         }
     }
@@ -326,9 +366,10 @@ impl Engine {
             for fingerprint in strays {
                 self.leave(&id, fingerprint);
             }
-            if self.groups.get(&id).is_some_and(|g| g.alerts.is_empty()) {
-                self.groups.remove(&id);
-                self.dirty.insert(Key::Group(id));
+            self.forget_empty(&id);
+            if !self.groups.contains_key(&id) {
+                // Its alerts are told of elsewhere.
+                self.abandon_firing(&id);
             }
         }
     }

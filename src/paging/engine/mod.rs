@@ -12,12 +12,14 @@ mod groups;
 mod incidents;
 mod judge;
 mod limits;
+mod merge;
 mod open;
 mod outbox;
 mod quiet;
 mod records;
 mod rows;
 mod sent;
+mod untold;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -101,6 +103,7 @@ pub struct Engine {
     incidents: open::Incidents,
     people: limits::People,
     outbox: rows::Rows,
+    untold: untold::Untold,
     silences: BTreeMap<String, Compiled>,
     sent: sent::SentLog,
     dirty: BTreeSet<records::Key>,
@@ -124,6 +127,7 @@ impl Engine {
             incidents: open::Incidents::default(),
             people: limits::People::new(),
             outbox: rows::Rows::default(),
+            untold: untold::Untold::default(),
             silences: BTreeMap::new(),
             sent: sent::SentLog::default(),
             dirty: BTreeSet::new(),

@@ -249,14 +249,17 @@ impl Engine {
     ) {
         let lane = lane(group, receiver, integration);
         // What is still under way says the same, or it is out of date.
-        let older = self.outbox.of_lane(&lane);
-        let latest = older.last().and_then(|id| self.outbox.get(*id));
-        if latest.is_some_and(|d| d.firing == *firing && d.resolved == *resolved) {
+        let same = |d: &&Delivery| d.firing == *firing && d.resolved == *resolved;
+        if let Some(row) = self.outbox.newest(&lane).filter(same) {
+            let id = row.id;
+            // What nobody can have seen is brought up to date; the rest stays as it is, since its key does.
+            if !row.in_flight && !row.doubtful {
+                self.outbox.back(id, |d| d.notification = Arc::new(notification));
+                self.dirty.insert(Key::Delivery(id));
+            }
             return;
         }
-        for id in older {
-            self.abandon(id);
-        }
+        self.abandon_lane(&lane);
         let id = self.id();
         let key = format!("{}-n{id}", self.instance);
         self.push(Delivery {
@@ -278,6 +281,22 @@ impl Engine {
         }
         self.dirty.insert(Key::Delivery(delivery.id));
         self.outbox.insert(delivery);
+    }
+
+    /// Takes all rows of a lane back.
+    pub(super) fn abandon_lane(&mut self, lane: &str) {
+        for id in self.outbox.of_lane(lane) {
+            self.abandon(id);
+        }
+    }
+
+    /// Takes back what says of a group that is gone that it fires; what says that it is over still goes out.
+    pub(super) fn abandon_firing(&mut self, group: &str) {
+        let rows = self.outbox.values().filter(|d| d.is_plain() && d.group == group && !d.firing.is_empty());
+        let ids: Vec<u64> = rows.map(|d| d.id).collect();
+        for id in ids {
+            self.abandon(id);
+        }
     }
 
     /// Takes a row back; one that is under way is not tried again.

@@ -150,6 +150,12 @@ impl Rows {
         self.lanes.get(lane).into_iter().flatten().copied().collect()
     }
 
+    /// The last row of a lane, unless it is not wanted any more.
+    pub fn newest(&self, lane: &str) -> Option<&Delivery> {
+        let id = self.lanes.get(lane).and_then(BTreeSet::last)?;
+        self.rows.get(id).filter(|row| !row.abandoned)
+    }
+
     /// Has a plain group anything to be sent?
     pub fn of_group(&self, group: &str) -> bool {
         self.groups.contains_key(group)

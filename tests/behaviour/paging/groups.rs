@@ -114,9 +114,9 @@ fn groups_wait_and_repeat() {
     w.fire(&[("alertname", "Slow"), ("instance", "3")]);
     w.pass(5 * MINUTE);
     assert_eq!(sent(&w)[1..], [(330, "firing", 3)]);
-    // Nothing new: after the repeat interval, at the next flush.
+    // Nothing new: with the flush at which the repeat interval is over.
     w.pass(70 * MINUTE);
-    assert_eq!(sent(&w)[2..], [(330 + 3900, "firing", 3)]);
+    assert_eq!(sent(&w)[2..], [(330 + 3600, "firing", 3)]);
     for i in ["1", "2", "3"] {
         w.end(&[("alertname", "Slow"), ("instance", i)]);
     }
