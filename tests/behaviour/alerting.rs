@@ -44,10 +44,7 @@ fn configurations() {
         ),
         ("alert_relabel_configs: [null]", "empty or null alert relabeling rule"),
         ("alert_relabel_configs: [{regex: '('}]", "error parsing regexp"),
-        (
-            "alertmanagers: [{dns_sd_configs: [{names: [a]}]}]",
-            "dns_sd_configs is not built yet",
-        ),
+        ("alertmanagers: [{dns_sd_configs: [{names: [a]}]}]", "dns_sd_configs is not built yet"),
         ("alertmanagers: [{sigv4: {}}]", "sigv4 is not built yet"),
         ("alertmanagers: [{adresses: []}]", "adresses"),
         ("alertmanagers: [{bearer_token: x, basic_auth: {username: a}}]", "at most one of"),
