@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Config, Inputs, external_labels, file, message_templates, redact};
+use super::{Config, Inputs, external_labels, file, paging_file};
 use crate::host::{Host, HostConfig};
 use crate::model::yaml::{self, FileError, Spanned};
-use crate::model::{Duration, Labels, METRIC_NAME, Secret, is_legacy_label_name, parse_size};
+use crate::model::{Duration, Labels, METRIC_NAME, is_legacy_label_name, parse_size};
 use crate::paging;
 use crate::paging::config::PagingConfig;
 use crate::remote::AlertingConfig;
@@ -333,14 +333,9 @@ impl<'a> Loader<'a> {
             }
             (None, None) => return None,
         };
-        match checked {
-            Ok(mut config) => {
-                config.shown = redact(&shown, config.secrets().map(Secret::expose));
-                self.warnings.extend(config.warnings.iter().map(ToString::to_string));
-                self.warnings.extend(config.unsendable.iter().map(ToString::to_string));
-                if let Err(errors) = message_templates(&config, self.inputs) {
-                    self.errors.extend(errors);
-                }
+        match checked.and_then(|config| paging_file::complete(config, &shown, self.inputs)) {
+            Ok(config) => {
+                self.warnings.extend(paging_file::warnings(&config));
                 Some(config)
             }
             Err(errors) => {

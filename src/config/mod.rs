@@ -5,14 +5,18 @@
 mod external_labels;
 mod file;
 mod inputs;
+mod kind;
 mod loader;
+pub mod paging_file;
 mod redact;
 mod templates;
 
 use std::path::{Path, PathBuf};
 
 pub use inputs::Inputs;
+pub use kind::FileKind;
 use loader::Loader;
+pub use paging_file::load_paging;
 pub use redact::redact;
 pub use templates::message_templates;
 
@@ -81,8 +85,7 @@ impl Loaded {
     /// own words. `exist`: also look for the files of receivers.
     pub fn hints(&self, exist: bool) -> Vec<String> {
         let Some(paging) = &self.config.paging else { return Vec::new() };
-        let files = exist.then(|| paging.without_files()).flatten();
-        paging.hints.iter().map(ToString::to_string).chain(files).collect()
+        paging_file::hints(paging, exist)
     }
 
     /// One line for a person.
@@ -90,7 +93,7 @@ impl Loaded {
         let c = &self.config;
         let rules: usize = c.rule_files.iter().flat_map(|f| &f.groups).map(|g| g.rules.len()).sum();
         let paging = match &c.paging {
-            Some(p) => format!("{} receivers, {} escalation policies", p.receivers.len(), p.policies.len()),
+            Some(p) => paging_file::summary(p),
             None => "no paging".to_owned(),
         };
         format!(
@@ -126,7 +129,9 @@ fn load_noting(path: &Path, inputs: &mut Inputs) -> Result<Loaded, Vec<FileError
     *inputs = Inputs::default();
     let text = &inputs.read(path).map_err(|e| vec![e])?;
     // An empty file, or one with comments alone, is a configuration of defaults.
-    let documents: Vec<file::File> = yaml::read_all(path, text).map_err(|e| vec![e])?;
+    let documents: Vec<file::File> = yaml::read_all(path, text).map_err(|e| {
+        FileKind::of(text).is_no_configuration(path).into_iter().chain([e]).collect::<Vec<_>>()
+    })?;
     let file = documents.into_iter().next().unwrap_or_default();
     let mut loader = Loader::new(path, inputs);
     let config = loader.load(file, text);

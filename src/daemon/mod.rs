@@ -11,6 +11,7 @@ mod metrics;
 mod paging;
 mod reload;
 mod rooms;
+mod samples;
 mod signals;
 mod start;
 mod systemd;
@@ -26,9 +27,11 @@ use crate::config::{self, Inputs};
 use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
+pub use messages::MessageTemplates;
 use reload::{Request, Requests};
+pub use rooms::LEDGER_FILE;
 use rooms::Rooms;
-pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
+pub use samples::SAMPLES_DIR;
 use signals::{Signal, Signals};
 use watch::Watch;
 

@@ -26,8 +26,6 @@ use super::paging::PagerSlot;
 pub(super) const HOST_SOURCE: SourceId = SourceId(0);
 /// The ledger's file in the storage path.
 pub const LEDGER_FILE: &str = "ledger.redb";
-/// The directory of the samples in the storage path.
-pub const SAMPLES_DIR: &str = "samples";
 
 /// Everything that runs.
 pub struct Rooms {

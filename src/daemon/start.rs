@@ -19,7 +19,7 @@ use crate::promql::{Engine, EngineOptions};
 use crate::remote::{AlertmanagerSender, SenderMetrics, SenderParts};
 use crate::rules;
 use crate::scrape;
-use crate::storage::{SourceId, Storage, StorageMetrics, StorageOptions};
+use crate::storage::{SourceId, StorageMetrics};
 use crate::telemetry::SelfMetrics;
 use crate::web::{self, Web};
 
@@ -28,7 +28,8 @@ use super::lifecycle::{LifecycleAdapter, Status};
 use super::metrics::ReloadMetrics;
 use super::paging::PagerSlot;
 use super::reload::Requests;
-use super::rooms::{HOST_SOURCE, LEDGER_FILE, Rooms, SAMPLES_DIR, external_url};
+use super::rooms::{HOST_SOURCE, LEDGER_FILE, Rooms, external_url};
+use super::samples;
 use super::{Options, StartError};
 
 /// The key that signs acknowledgement links when none is configured.
@@ -48,13 +49,10 @@ impl Rooms {
         requests: Requests,
     ) -> Result<Self, StartError> {
         let Doors { security, listeners, addresses } = Doors::open(options).await?;
-        std::fs::create_dir_all(&options.storage_path)
-            .map_err(|e| other(&options.storage_path.display().to_string(), &e))?;
-
         let mut registry = SelfMetrics::registry();
         let config = loaded.config;
         let storage_metrics = StorageMetrics::register(&mut registry);
-        let storage = Storage::open(storage_options(options, &config, storage_metrics), clock.clone())
+        let storage = samples::open(options, &config, storage_metrics, clock.clone())
             .map_err(|e| other("storage", &e))?;
         let ledger = open_ledger(&options.storage_path.join(LEDGER_FILE)).map_err(|e| other("ledger", &e))?;
         let next_source = Arc::new(AtomicU32::new(HOST_SOURCE.0 + 1));
@@ -227,19 +225,8 @@ async fn wait_for(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|s| *s).await;
 }
 
-fn storage_options(options: &Options, config: &Config, metrics: StorageMetrics) -> StorageOptions {
-    let mut storage = StorageOptions::at(options.storage_path.join(SAMPLES_DIR));
-    if let Some(time) = options.retention_time.or(config.retention_time).filter(|t| !t.is_zero()) {
-        storage.retention_time = time.ms();
-    }
-    storage.retention_size = options.retention_size.or(config.retention_size).unwrap_or_default();
-    storage.max_series = config.max_series.unwrap_or_default();
-    storage.metrics = metrics;
-    storage
-}
-
 fn retention_text(options: &Options, config: &Config) -> String {
-    let storage = storage_options(options, config, StorageMetrics::default());
+    let storage = samples::options(options, config, StorageMetrics::default());
     let time = Duration::from_ms(storage.retention_time);
     match storage.retention_size {
         0 => time.to_string(),

@@ -77,7 +77,8 @@ pub trait Incidents: Send + Sync {
     /// What a signed link is about. Changes nothing.
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError>;
     /// Acknowledges by a signed link.
-    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError>;
+    fn acknowledge_by_token(&self, token: &str, from: &str, comment: &str)
+    -> Result<TokenView, CommandError>;
 }
 
 /// Why a command did nothing.

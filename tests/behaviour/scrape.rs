@@ -476,7 +476,7 @@ fn what_is_not_a_scrape_config_is_refused_with_its_place() {
         ("- job_name: a\n  scrape_failure_log_file: x\n", 2, "scrape_failure_log_file is not built yet"),
         ("- job_name: a\n  metric_name_validation_scheme: utf9\n", 2, "utf9"),
         ("- job_name: a\n  fallback_scrape_protocol: Proto\n", 2, "unknown scrape protocol Proto"),
-        ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 is not built yet"),
+        ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 token_url must be configured"),
         ("- job_name: a\n  scrape_protocols: [Proto]\n", 2, "unknown scrape protocol Proto"),
         ("- job_name: a\n  static_configs: [{targets: ['http://x/']}]\n", 2, "is not a valid hostname"),
         ("- job_name: a\n  static_configs: [{targets: ['u:s3cret@x:1']}]\n", 2, "no place in an address"),

@@ -97,7 +97,8 @@ impl Incidents for Fake {
         self.did(format!("ack {id} by {by}: {comment}"));
         self.change(id, |i| {
             i.state = IncidentState::Acknowledged;
-            i.acknowledged = Some(AckView { by: by.into(), at: NOW, ..AckView::default() });
+            i.acknowledged =
+                Some(AckView { by: by.into(), at: NOW, comment: comment.into(), ..AckView::default() });
         })
     }
     fn resolve(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
@@ -130,9 +131,15 @@ impl Incidents for Fake {
             None => Err(CommandError::BadToken("the link is not genuine or has expired".into())),
         }
     }
-    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(
+        &self,
+        token: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<TokenView, CommandError> {
         let view = self.read_token(token)?;
-        let incident = self.acknowledge(&view.incident.id, &view.person, from, "by link")?;
+        let comment = if comment.is_empty() { "by link".to_owned() } else { format!("by link, {comment}") };
+        let incident = self.acknowledge(&view.incident.id, &view.person, from, &comment)?;
         Ok(TokenView { incident, ..view })
     }
 }

@@ -164,6 +164,7 @@ def a_disk_that_turns_read_only(stage):
             url, inbox, *_ = fails(stage, place / "data", fail)
             stage.processes["sideband"].kill()
             stage.processes["sideband"].wait()
+            starts_without_a_disk(stage, place / "data", inbox, url)
             subprocess.run(["umount", str(place)], check=True)
             subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
             # What was written before is known; what was in memory alone is not, and its senders say it again.
@@ -178,6 +179,24 @@ def a_disk_that_turns_read_only(stage):
             expect(page["message"]["incident"]["id"] not in before, "a number that was forgotten is given again")
     except Refused as reason:
         print(f"      left out: {reason}", flush=True)
+
+
+def starts_without_a_disk(stage, data, inbox, url):
+    """A machine starts again, and its disk cannot be written to: what the ledger has is known, pages go out, and everything says so."""
+    (stage.dir / "sideband.log").unlink()
+    url = stage.sideband(CONFIG, data=data, port=int(url.rsplit(":", 1)[1]))
+    expect("THE STORAGE PATH CANNOT BE USED" in stage.log("sideband"), stage.log("sideband"))
+    found = {i["groupLabels"]["alertname"] for i in json.loads(http(f"{url}/api/v1/incidents?state=all"))["data"]["incidents"]}
+    expect("before" in found, f"what the ledger has is known: {found}")
+    post(url, ["without-a-disk"])
+    page = lambda to: [e["message"] for e in inbox.find(to) if e["message"]["groupLabels"]["alertname"] == "without-a-disk"]
+    wait("a page", lambda: page("a"))
+    wait("the backup", lambda: page("b"))
+    expect(WARNING in json.dumps(page("a")[0]), f"{page('a')[0]}")
+    says_that_durability_is_gone(url, lambda: stage.log("sideband"))
+    expect(http(url + "/api/v1/query?query=up").startswith('{"status":"success"'), "queries work")
+    stage.processes["sideband"].kill()
+    stage.processes["sideband"].wait()
 
 
 def damage(data, dice):

@@ -314,8 +314,9 @@ def ten_thousand_alerts_in_one_request(stage):
     text = "what happened, where, and what is to be done about it " * 2
     began = time.time()
     storm = [{"labels": {"alertname": "Storm", "instance": f"host-{n}", "severity": "page"}, "annotations": {"summary": text}} for n in range(10_000)]
-    status, body = send_alerts(url, storm)
-    expect(status == 200, f"{status} {body}")
+    # Not again and again: 503 says that they are being taken, only not within 8 s.
+    status, body, _ = request(alerts, storm)
+    expect(status in (200, 503), f"{status} {body}")
     page = wait("one page of all", lambda: inbox.find("a"))[0]
     print(f"      {len(json.dumps(storm)) >> 20} MiB taken, and the page sent, in {page['at'] - began:.2f} s", flush=True)
     expect(len(page["message"]["alerts"]) + page["message"]["truncatedAlerts"] == 10_000, f"{page['message']['truncatedAlerts']} truncated")
@@ -325,7 +326,7 @@ def ten_thousand_alerts_in_one_request(stage):
     for path, mebibytes in (("/api/v2/alerts", 17), ("/api/v1/incidents/1/ack", 2)):
         expect(announced(url, path, mebibytes << 20) == 413, f"{mebibytes} MiB for {path}")
     # Several at once wait for each other; a small one passes by.
-    threads = [threading.Thread(target=send_alerts, args=(url, storm)) for _ in range(4)]
+    threads = [threading.Thread(target=request, args=(alerts, storm)) for _ in range(4)]
     for t in threads:
         t.start()
     expect(send_alerts(url, [{"labels": {"alertname": "Small"}}])[0] == 200, "a small one")

@@ -106,6 +106,21 @@ pub fn parse_all<T: DeserializeOwned>(file: &Path, text: &str) -> Result<Vec<T>,
         .collect()
 }
 
+/// The keys of a text's top level, to know what kind of file it is. Of one that is no YAML: the words at the beginning of
+/// a line that a colon follows.
+pub fn top_keys(text: &str) -> Vec<String> {
+    match tree::documents(text) {
+        Ok(documents) => documents.first().map(Node::keys).unwrap_or_default(),
+        Err(_) => {
+            let key = |line: &str| {
+                let (key, _) = line.split_once(':')?;
+                Some(key.trim_end().trim_matches(['"', '\'']).to_owned())
+            };
+            text.lines().filter_map(key).collect()
+        }
+    }
+}
+
 /// The only document of a text; a text without any is null.
 fn single(file: &Path, text: &str) -> Result<Node, FileError> {
     let mut documents = tree::documents(text).map_err(|e| FileError::of(file, &e))?.into_iter();

@@ -97,6 +97,16 @@ impl Node {
         matches!(self.resolved().kind, Kind::Mapping(_))
     }
 
+    /// The keys of a mapping that are plain values, as they are written.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let Kind::Mapping(entries) = &self.resolved().kind else { return Vec::new() };
+        let key = |(key, _): &(Self, Self)| match &key.resolved().kind {
+            Kind::Scalar { text, .. } => Some(text.to_string()),
+            _ => None,
+        };
+        entries.iter().filter_map(key).collect()
+    }
+
     pub(super) fn null(place: Place) -> Self {
         let kind = Kind::Scalar { text: Box::default(), plain: true };
         Self { place, defined: place, tag: Tag::None, kind }

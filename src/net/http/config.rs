@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::oauth2::OAuth2;
 use crate::model::yaml::{Key, Keys, from_yaml_by_serde};
 use crate::model::{Secret, without_password};
 
@@ -96,7 +96,7 @@ pub struct HeaderValues {
     pub files: Vec<PathBuf>,
 }
 
-from_yaml_by_serde! { BasicAuth Authorization TlsConfig UrlText HeaderValues }
+from_yaml_by_serde! { BasicAuth Authorization TlsConfig UrlText HeaderValues Box<OAuth2> }
 
 /// The whole of it. Credentials and keys in files are read again when they are used.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -104,8 +104,7 @@ from_yaml_by_serde! { BasicAuth Authorization TlsConfig UrlText HeaderValues }
 pub struct HttpClientConfig {
     pub basic_auth: Option<BasicAuth>,
     pub authorization: Option<Authorization>,
-    /// Not built yet: refused by [`HttpClientConfig::validate`].
-    pub oauth2: Option<IgnoredAny>,
+    pub oauth2: Option<Box<OAuth2>>,
     pub bearer_token: Option<Secret>,
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: Option<TlsConfig>,
@@ -174,7 +173,8 @@ impl HttpClientConfig {
         let basic = self.basic_auth.iter().flat_map(|b| [&b.username_file, &b.password_file]);
         let tls = self.tls_config.iter().flat_map(|t| [&t.ca_file, &t.cert_file, &t.key_file]);
         let authorization = self.authorization.iter().map(|a| &a.credentials_file);
-        basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned().collect()
+        let plain = basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned();
+        plain.chain(self.oauth2.iter().flat_map(|o| o.files())).collect()
     }
 
     /// Checks what the types alone don't: keys that exclude each other, and keys that are not built.
@@ -231,10 +231,7 @@ impl HttpClientConfig {
                 return Err(format!("http_headers: setting header {name:?} is not allowed"));
             }
         }
-        if self.oauth2.is_some() {
-            return Err("oauth2 is not built yet".into());
-        }
-        Ok(())
+        self.oauth2.as_ref().map_or(Ok(()), |o| o.validate())
     }
 
     fn validate_proxy(&self) -> Result<(), String> {

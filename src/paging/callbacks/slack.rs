@@ -105,7 +105,7 @@ fn wish(
         Some(channel) => format!("channel {channel}, {}", callback.from),
         None => callback.from.clone(),
     };
-    let actor = Actor { by, via: Service::Slack.as_str().to_owned(), from };
+    let actor = Actor::new(by, Service::Slack.as_str(), from);
     Ok(Wish::Acknowledge { incident: claim.incident, actor, round: Some(claim.round), at: now })
 }
 

@@ -211,6 +211,9 @@ impl Engine {
             }
         }
         if row.is_plain() {
+            if *outcome == Outcome::Delivered {
+                self.count_sent(now, &row);
+            }
             if *outcome == Outcome::Delivered
                 && let Some(group) = self.groups.get_mut(&row.group)
             {
