@@ -19,9 +19,9 @@ table! {
         pub global: Option<Spanned<Global>>,
         /// Accepted: the Go runtime that it tunes is not here.
         pub runtime: Option<Runtime>,
-        pub rule_files: Option<Vec<Spanned<String>>>,
-        pub scrape_config_files: Option<Vec<Spanned<String>>>,
-        pub scrape_configs: Option<Vec<Spanned<Option<ScrapeConfig>>>>,
+        pub rule_files: Vec<Spanned<String>>,
+        pub scrape_config_files: Vec<Spanned<String>>,
+        pub scrape_configs: Vec<Spanned<Option<ScrapeConfig>>>,
         pub alerting: Option<Spanned<AlertingConfig>>,
         pub storage: Option<Spanned<Storage>>,
 
@@ -37,7 +37,7 @@ table! {
     /// A file that `scrape_config_files` names.
     #[derive(Debug)]
     pub struct ScrapeConfigFile {
-        pub scrape_configs: Option<Vec<Spanned<Option<ScrapeConfig>>>>,
+        pub scrape_configs: Vec<Spanned<Option<ScrapeConfig>>>,
     }
 }
 

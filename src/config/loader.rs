@@ -50,9 +50,8 @@ impl<'a> Loader<'a> {
             .filter(|d| !d.is_zero())
             .unwrap_or(Duration::from_secs(60));
         let external_labels = self.external_labels(global);
-        let scrape_jobs =
-            self.scrape_jobs(file.scrape_configs, file.scrape_config_files.unwrap_or_default(), &defaults);
-        let rule_files = self.rule_files(file.rule_files.unwrap_or_default());
+        let scrape_jobs = self.scrape_jobs(file.scrape_configs, file.scrape_config_files, &defaults);
+        let rule_files = self.rule_files(file.rule_files);
         let alerting = self.alerting(file.alerting);
         let (retention_time, retention_size, max_series) = self.storage(file.storage);
         let paging = self.paging(file.paging, file.paging_file, text);
@@ -127,6 +126,10 @@ impl<'a> Loader<'a> {
         defaults.extra_scrape_metrics = g.extra_scrape_metrics.unwrap_or_default();
         if let Err(e) = defaults.check() {
             self.at(place, format!("{e} for global config"));
+            // Said once: the jobs, which inherit it, have none to repeat.
+            defaults.scrape_protocols.clear();
+            defaults.metric_name_validation_scheme = None;
+            defaults.metric_name_escaping_scheme = None;
         }
         defaults
     }
@@ -150,14 +153,14 @@ impl<'a> Loader<'a> {
 
     fn scrape_jobs(
         &mut self,
-        configs: Option<Vec<Spanned<Option<ScrapeConfig>>>>,
+        configs: Vec<Spanned<Option<ScrapeConfig>>>,
         patterns: Vec<Spanned<String>>,
         defaults: &GlobalDefaults,
     ) -> Vec<ScrapeJob> {
         let mut jobs = Vec::new();
         let mut seen = BTreeSet::new();
         let main = self.path.to_owned();
-        self.add_jobs(&main, configs.unwrap_or_default(), defaults, &mut jobs, &mut seen);
+        self.add_jobs(&main, configs, defaults, &mut jobs, &mut seen);
         for pattern in patterns {
             for path in self.expand(&pattern, "invalid scrape config file path") {
                 let read = self.inputs.read(&path).map_err(|e| self.named_at(&pattern, e));
@@ -165,7 +168,7 @@ impl<'a> Loader<'a> {
                 match parsed {
                     Ok(files) => {
                         for file in files {
-                            let configs = file.scrape_configs.unwrap_or_default();
+                            let configs = file.scrape_configs;
                             self.add_jobs(&path, configs, defaults, &mut jobs, &mut seen);
                         }
                     }

@@ -5,14 +5,14 @@ use serde::de::IgnoredAny;
 use crate::model::Duration;
 use crate::model::yaml::{Error, Spanned, table};
 use crate::net::http::HttpClientConfig;
-use crate::scrape::relabel::{self, NameValidation, RelabelConfig, RelabelRule};
+use crate::scrape::relabel::{self, NameValidation, RelabelConfigs, RelabelRule};
 use crate::scrape::{DISCOVERIES_NOT_BUILT, FileSdConfig, TargetGroup};
 
 table! {
     /// Where alerts are sent to.
     #[derive(Debug, Clone)]
     pub struct AlertingConfig {
-        pub alert_relabel_configs: Option<Vec<Spanned<Option<RelabelConfig>>>>,
+        pub alert_relabel_configs: RelabelConfigs,
         pub alertmanagers: Vec<Spanned<AlertmanagerConfig>>,
     }
 }
@@ -27,8 +27,8 @@ table! {
         pub api_version: Option<Spanned<String>>,
         pub static_configs: Vec<Spanned<TargetGroup>>,
         pub file_sd_configs: Vec<Spanned<FileSdConfig>>,
-        pub relabel_configs: Option<Vec<Spanned<Option<RelabelConfig>>>>,
-        pub alert_relabel_configs: Option<Vec<Spanned<Option<RelabelConfig>>>>,
+        pub relabel_configs: RelabelConfigs,
+        pub alert_relabel_configs: RelabelConfigs,
         /// Not built: refused, also when it is empty, which has a meaning.
         pub sigv4: Option<Spanned<IgnoredAny>>,
         ..
@@ -44,8 +44,7 @@ impl AlertingConfig {
     /// # Errors
     /// What is wrong, at its place.
     pub fn relabel_rules(&self) -> Result<Vec<RelabelRule>, Error> {
-        let configs = self.alert_relabel_configs.as_deref().unwrap_or_default();
-        relabel::compile_all(configs, NameValidation::default(), "alert")
+        relabel::compile_all(&self.alert_relabel_configs, NameValidation::default(), "alert")
     }
 
     /// Checks what the types alone don't.
@@ -88,8 +87,7 @@ impl AlertmanagerConfig {
     /// # Errors
     /// What is wrong, at its place.
     pub fn relabel_rules(&self) -> Result<Vec<RelabelRule>, Error> {
-        let configs = self.relabel_configs.as_deref().unwrap_or_default();
-        relabel::compile_all(configs, NameValidation::default(), "Alertmanager target")
+        relabel::compile_all(&self.relabel_configs, NameValidation::default(), "Alertmanager target")
     }
 
     /// The rules that alerts for these receivers pass, after those for all.
@@ -97,8 +95,7 @@ impl AlertmanagerConfig {
     /// # Errors
     /// What is wrong, at its place.
     pub fn alert_relabel_rules(&self) -> Result<Vec<RelabelRule>, Error> {
-        let configs = self.alert_relabel_configs.as_deref().unwrap_or_default();
-        relabel::compile_all(configs, NameValidation::default(), "Alertmanager alert")
+        relabel::compile_all(&self.alert_relabel_configs, NameValidation::default(), "Alertmanager alert")
     }
 
     /// How long a request may take: 10 s unless set.

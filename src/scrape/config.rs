@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::file_sd::FileSdConfig;
-use super::relabel::RelabelConfig;
+use super::relabel::{RelabelConfig, RelabelConfigs};
 use super::target_group::TargetGroup;
 use crate::model::Duration;
 use crate::model::yaml::{Spanned, from_yaml_by_serde, table};
@@ -66,7 +66,7 @@ table! {
         pub honor_timestamps: Option<bool>,
         pub track_timestamps_staleness: Option<bool>,
         pub honor_labels: Option<bool>,
-        pub params: Option<BTreeMap<String, Vec<String>>>,
+        pub params: BTreeMap<String, Vec<String>>,
         pub metrics_path: Option<String>,
         pub scheme: Option<String>,
         pub enable_compression: Option<bool>,
@@ -84,10 +84,10 @@ table! {
         pub metric_name_validation_scheme: Option<Spanned<String>>,
         pub metric_name_escaping_scheme: Option<Spanned<String>>,
         pub extra_scrape_metrics: Option<bool>,
-        pub relabel_configs: Option<Vec<Spanned<Option<RelabelConfig>>>>,
-        pub metric_relabel_configs: Option<Vec<Spanned<Option<RelabelConfig>>>>,
-        pub static_configs: Option<Vec<Spanned<Option<TargetGroup>>>>,
-        pub file_sd_configs: Option<Vec<Spanned<FileSdConfig>>>,
+        pub relabel_configs: RelabelConfigs,
+        pub metric_relabel_configs: RelabelConfigs,
+        pub static_configs: Vec<Spanned<Option<TargetGroup>>>,
+        pub file_sd_configs: Vec<Spanned<FileSdConfig>>,
         ..
         /// How targets are asked.
         pub http: HttpClientConfig,

@@ -106,8 +106,7 @@ impl ScrapeConfig {
         let (interval, timeout) = self.times(global)?;
         let (names, escaping) = self.schemes(global)?;
         self.http.validate().map_err(in_job)?;
-        let relabel_configs = self.relabel_configs.as_deref().unwrap_or_default();
-        let relabel = relabel::compile_all(relabel_configs, names, "target")?;
+        let relabel = relabel::compile_all(&self.relabel_configs, names, "target")?;
         Ok(ScrapeJob {
             interval,
             timeout,
@@ -116,7 +115,7 @@ impl ScrapeConfig {
             honor_timestamps: self.honor_timestamps.unwrap_or(true),
             track_timestamps_staleness: self.track_timestamps_staleness.unwrap_or_default(),
             honor_labels: self.honor_labels.unwrap_or_default(),
-            params: self.params.clone().unwrap_or_default(),
+            params: self.params.clone(),
             metrics_path: text(&self.metrics_path).unwrap_or_else(|| "/metrics".to_owned()),
             scheme: text(&self.scheme).unwrap_or_else(|| "http".to_owned()),
             compression: self.enable_compression.unwrap_or(true),
@@ -131,11 +130,7 @@ impl ScrapeConfig {
             extra_scrape_metrics: self.extra_scrape_metrics.unwrap_or(global.extra_scrape_metrics),
             static_groups: self.static_groups(!relabel.is_empty())?,
             relabel,
-            metric_relabel: relabel::compile_all(
-                self.metric_relabel_configs.as_deref().unwrap_or_default(),
-                names,
-                "metric",
-            )?,
+            metric_relabel: relabel::compile_all(&self.metric_relabel_configs, names, "metric")?,
             file_sd: self.file_sd()?,
             http: self.http.clone(),
             base_dir: base_dir.to_owned(),
@@ -214,7 +209,7 @@ impl ScrapeConfig {
     /// Of groups that are `relabelled`, addresses are not checked: rules may still make some of what stands there.
     fn static_groups(&self, relabelled: bool) -> Result<Vec<TargetGroup>, Error> {
         let mut groups = Vec::new();
-        for written in self.static_configs.iter().flatten() {
+        for written in &self.static_configs {
             let group = written.value.as_ref();
             let group = group.ok_or_else(|| at(written, "empty or null section in static_configs"))?;
             let checked = if relabelled { group.validate_labels() } else { group.validate() };
@@ -226,7 +221,7 @@ impl ScrapeConfig {
 
     fn file_sd(&self) -> Result<Vec<FileSdConfig>, Error> {
         let mut all = Vec::new();
-        for files in self.file_sd_configs.iter().flatten() {
+        for files in &self.file_sd_configs {
             files.value.validate().map_err(|e| at(files, e))?;
             all.push(files.value.clone());
         }

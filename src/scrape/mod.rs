@@ -22,5 +22,5 @@ pub use job::ScrapeJob;
 pub use manager::{Manager, ScrapeError};
 pub use metrics::ScrapeMetrics;
 
-pub use target_group::TargetGroup;
+pub use target_group::{TargetGroup, check_address};
 pub use view::{DroppedTargetView, TargetHealth, TargetView};

@@ -244,7 +244,10 @@ impl RelabelConfig {
     }
 }
 
-/// Compiles a list as it stands in a file, where an entry may be null; `what` is the list's name in errors.
+/// Rules as they stand in a file, where an entry may be null.
+pub type RelabelConfigs = Vec<Spanned<Option<RelabelConfig>>>;
+
+/// Compiles a list; `what` is the list's name in errors.
 ///
 /// # Errors
 /// A sentence in Prometheus' words, at the place of the rule.

@@ -479,6 +479,7 @@ fn what_is_not_a_scrape_config_is_refused_with_its_place() {
         ("- job_name: a\n  oauth2: {client_id: x}\n", 1, "oauth2 token_url must be configured"),
         ("- job_name: a\n  scrape_protocols: [Proto]\n", 2, "unknown scrape protocol Proto"),
         ("- job_name: a\n  static_configs: [{targets: ['http://x/']}]\n", 2, "is not a valid hostname"),
+        ("- job_name: a\n  static_configs: [{targets: ['u:s3cret@x:1']}]\n", 2, "no place in an address"),
         ("- job_name: a\n  file_sd_configs: [{files: [x.txt]}]\n", 2, "not valid for file discovery"),
         (
             "- job_name: a\n  metric_relabel_configs: [{action: hashmod, target_label: x}]\n",
@@ -492,6 +493,7 @@ fn what_is_not_a_scrape_config_is_refused_with_its_place() {
         let configs: Vec<ScrapeConfig> = yaml::read(Path::new("x.yml"), text).unwrap();
         let error = configs[0].resolve(&GlobalDefaults::default(), Path::new(".")).unwrap_err();
         assert!(error.to_string().contains(part) && error.place().line() == line, "{text}: {error:?}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
     for (text, part) in [
         ("- job_name: a\n  scrape_intervall: 5s\n", "scrape_intervall"),

@@ -8,7 +8,7 @@ use crate::model::{LabelsBuilder, yaml};
 use crate::net::http::{HttpClient, NetError};
 use crate::remote::config::AlertmanagerConfig;
 use crate::scrape::relabel::{RelabelRule, process};
-use crate::scrape::{FileDiscovery, TargetGroup};
+use crate::scrape::{FileDiscovery, TargetGroup, check_address};
 
 /// What the receivers of one entry of `alertmanagers:` have in common.
 pub(super) struct Settings {
@@ -76,8 +76,10 @@ impl Settings {
                 if process(&mut labels, &self.relabel) {
                     let url = url(&labels);
                     let address = labels.get("__address__").unwrap_or_default();
-                    if address.is_empty() || address.contains('/') {
+                    if address.is_empty() {
                         tracing::error!(url, "an address of alertmanagers makes no URL");
+                    } else if let Err(reason) = check_address(address) {
+                        tracing::error!(reason, "an address of alertmanagers makes no URL");
                     } else if !found.urls.contains(&url) {
                         found.urls.push(url);
                     }
