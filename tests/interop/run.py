@@ -344,7 +344,9 @@ def alertmanager_and_sideband_answer_alike(stage):
                 return json.loads(request(url + "/api/v2/silences", json.dumps(body).encode(), {"Content-Type": "application/json"})[1])["silenceID"]
             first = silence()
             identity = post(first)
-            again = post(first | change | {"id": identity})
+            # It began when it was taken, which may be in the next second.
+            began = json.loads(http(f"{url}/api/v2/silence/{identity}"))["startsAt"]
+            again = post(first | {"startsAt": began} | change | {"id": identity})
             state = json.loads(http(f"{url}/api/v2/silence/{identity}"))["status"]["state"]
             kept.append((again == identity, state))
             for gone in {identity, again}:
