@@ -288,6 +288,78 @@ async fn a_page_that_slack_cannot_update_is_written_anew_and_a_second_page_rings
     pager.shutdown().await;
 }
 
+/// A crash after Slack was told of the end, and before the outbox knows: it is told in the same place, and not once more.
+#[tokio::test]
+async fn slack_hears_of_the_end_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::in_memory().unwrap();
+    let rows = Arc::new(Mutex::new(Vec::new()));
+    let (seen, inside) = (Arc::clone(&rows), ledger.clone());
+    let server = Server::start(move |asked, _| {
+        if asked.line.ends_with("chat.update") {
+            let now = inside.scan("paging.outbox", &[], None).unwrap();
+            seen.lock().unwrap().extend(now);
+        }
+        (200, json!({"ok": true, "channel": "C", "ts": "1.0"}).to_string())
+    })
+    .await;
+    let integration = format!(
+        "slack_configs: [{{bot_token: x, app_url: '{}/chat.postMessage', channel: c, send_resolved: true}}]",
+        server.url
+    );
+    let pager = start(dir.path(), &integration, "", ledger.clone());
+    assert!(pager.alerts(vec![alert("Slow", false)]));
+    told(&pager, "page delivered").await;
+    let id = incident(&pager).await;
+    assert!(pager.resolve(id, ben()).await.unwrap().is_ok());
+    told(&pager, "message delivered").await;
+    pager.shutdown().await;
+    assert_eq!(server.all().len(), 3, "the page, its update, and a line in its thread");
+    // As the crash leaves it.
+    let rows = std::mem::take(&mut *rows.lock().unwrap());
+    assert_eq!(rows.len(), 1);
+    ledger.write(|tx| rows.iter().try_for_each(|(key, value)| tx.put("paging.outbox", key, value))).unwrap();
+    let pager = start(dir.path(), &integration, "", ledger.clone());
+    let all = server.until(4).await;
+    assert!(all[3].line.ends_with("chat.update") && all[3].json()["ts"] == "1.0", "{:?}", all[3]);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !ledger.scan("paging.outbox", &[], None).unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pager.shutdown().await;
+    assert_eq!(server.all().len(), 4, "{:?}", server.all());
+}
+
+/// A label calls nobody, wherever it is said; the configuration may.
+#[tokio::test]
+async fn a_label_calls_nobody() {
+    for integration in [
+        "discord_configs: [{webhook_url: 'URL/', content: '@here {{ .CommonAnnotations.summary }}'}]",
+        "mattermost_configs: [{webhook_url: 'URL/', text: '@here {{ .CommonAnnotations.summary }}'}]",
+        "rocketchat_configs: [{api_url: 'URL', token: t, token_id: u, channel: c, text: '@here {{ .CommonAnnotations.summary }}'}]",
+        "webex_configs: [{api_url: 'URL/', room_id: r, message: '@here {{ .CommonAnnotations.summary }}', http_config: {authorization: {credentials: t}}}]",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(|_, _| (200, "{\"success\":true}".to_owned())).await;
+        let render = Arc::new(sideband::daemon::MessageTemplates::new(Arc::new(SystemClock)));
+        let options = PagerOptions { render, ..PagerOptions::default() };
+        let integration = integration.replace("URL", &server.url);
+        let pager = start_with(dir.path(), &integration, "", Ledger::in_memory().unwrap(), options);
+        let mut bad = alert("Slow", false);
+        bad.annotations = Labels::from_pairs([("summary", "<@all> <@123> @everyone @channel x@y.test")]);
+        assert!(pager.alerts(vec![bad]));
+        let body = server.until(1).await.remove(0).body;
+        assert_eq!(body.matches("@here").count(), 1, "{body}");
+        for call in ["<@", "@all", "@everyone", "@channel"] {
+            assert!(!body.contains(call), "{call}: {body}");
+        }
+        assert!(body.contains("x@y.test"), "{body}");
+        told(&pager, "page delivered").await;
+        pager.shutdown().await;
+    }
+}
+
 /// Nothing that an alert or a person says rings a channel or forges a link; what the configuration says does.
 #[tokio::test]
 async fn slack_reads_values_as_text() {
