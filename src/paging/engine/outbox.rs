@@ -106,6 +106,50 @@ pub enum Outcome {
     },
 }
 
+impl Delivery {
+    /// A row that can set out at once, about nothing yet: the caller says which group or incidents it is about.
+    /// What has the same `topic` goes to an integration one after the other.
+    pub(super) fn new(
+        now: Now,
+        id: u64,
+        key: String,
+        topic: &str,
+        receiver: &str,
+        integration: &Integration,
+        notification: impl Into<Arc<Notification>>,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            receiver: receiver.to_owned(),
+            kind: integration.kind.to_owned(),
+            index: integration.index,
+            lane: lane(topic, receiver, integration),
+            group: String::new(),
+            incident: None,
+            incidents: Vec::new(),
+            summary: false,
+            round: 0,
+            step: 0,
+            notification: notification.into(),
+            firing: BTreeSet::new(),
+            resolved: BTreeSet::new(),
+            created_at: now.wall,
+            attempts: 0,
+            next_at: now.boot,
+            in_flight: false,
+            abandoned: false,
+            last_error: String::new(),
+            doubtful: false,
+        }
+    }
+}
+
+/// Where rows about one thing to one integration queue up.
+pub(super) fn lane(topic: &str, receiver: &str, integration: &Integration) -> String {
+    format!("{topic}\u{0}{}", integration_id(receiver, integration))
+}
+
 impl Engine {
     /// Rows that are due, at most `limit`, and never two of one lane. They count as under way until
     /// [`delivered`](Self::delivered) is told. Call it only after the changes are in the ledger.
@@ -167,6 +211,9 @@ impl Engine {
             }
         }
         if row.is_plain() {
+            if *outcome == Outcome::Delivered {
+                self.count_sent(now, &row);
+            }
             if *outcome == Outcome::Delivered
                 && let Some(group) = self.groups.get_mut(&row.group)
             {
@@ -200,7 +247,7 @@ impl Engine {
         firing: &BTreeSet<u64>,
         resolved: &BTreeSet<u64>,
     ) {
-        let lane = format!("{group}\u{0}{}", integration_id(receiver, integration));
+        let lane = lane(group, receiver, integration);
         // What is still under way says the same, or it is out of date.
         let older = self.outbox.of_lane(&lane);
         let latest = older.last().and_then(|id| self.outbox.get(*id));
@@ -211,29 +258,12 @@ impl Engine {
             self.abandon(id);
         }
         let id = self.id();
+        let key = format!("{}-n{id}", self.instance);
         self.push(Delivery {
-            id,
-            key: format!("{}-n{id}", self.instance),
-            receiver: receiver.to_owned(),
-            kind: integration.kind.to_owned(),
-            index: integration.index,
-            lane,
             group: group.to_owned(),
-            incident: None,
-            incidents: Vec::new(),
-            summary: false,
-            round: 0,
-            step: 0,
-            notification: Arc::new(notification),
             firing: firing.clone(),
             resolved: resolved.clone(),
-            created_at: now.wall,
-            attempts: 0,
-            next_at: now.boot,
-            in_flight: false,
-            abandoned: false,
-            last_error: String::new(),
-            doubtful: false,
+            ..Delivery::new(now, id, key, group, receiver, integration, notification)
         });
     }
 

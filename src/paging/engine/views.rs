@@ -6,9 +6,12 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use super::filter::time_muted_by;
+use super::groups::Group;
 use super::{Engine, Now};
 use crate::model::{Alert, Fingerprint, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
+use crate::paging::notification::{alert_order, label_order};
 use crate::paging::route::Route;
 
 /// An alert for `/api/v2/alerts`.
@@ -61,10 +64,10 @@ impl Serialize for ApiTime {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStatusView {
-    pub state: &'static str,
-    pub silenced_by: Vec<String>,
     pub inhibited_by: Vec<String>,
     pub muted_by: Vec<String>,
+    pub silenced_by: Vec<String>,
+    pub state: &'static str,
 }
 
 /// A name in an object of its own, as the API has it.
@@ -116,20 +119,38 @@ impl Engine {
             })
             .collect();
         alerts.sort_by_key(|a| a.fingerprint.0);
-        let groups = self
-            .groups
-            .values()
-            .map(|g| (Arc::clone(&g.route), g.labels.clone(), g.alerts.iter().copied().collect()))
-            .collect();
+        let group = |g: &Group| FiringGroup {
+            route: Arc::clone(&g.route),
+            labels: g.labels.clone(),
+            members: g.alerts.iter().copied().collect(),
+            muted_by: time_muted_by(&self.config, &g.route, now),
+        };
+        let mut groups: Vec<FiringGroup> = self.groups.values().map(group).collect();
+        // In the order in which an alert comes to the routes.
+        groups.order_by_key(|g| place(&g.route));
         FiringNow { alerts, groups }
     }
+}
+
+/// Where a route stands in its tree.
+fn place(route: &Route) -> Vec<u32> {
+    route.id.split('/').map(|index| index.parse().unwrap_or(u32::MAX)).collect()
 }
 
 /// The alerts that fire, and their groups.
 pub struct FiringNow {
     /// By fingerprint.
     alerts: Vec<FiringAlert>,
-    groups: Vec<(Arc<Route>, Labels, Vec<Fingerprint>)>,
+    /// In the order of their routes.
+    groups: Vec<FiringGroup>,
+}
+
+struct FiringGroup {
+    route: Arc<Route>,
+    labels: Labels,
+    members: Vec<Fingerprint>,
+    /// The time intervals that mute it.
+    muted_by: Vec<String>,
 }
 
 struct FiringAlert {
@@ -144,16 +165,17 @@ impl FiringNow {
     pub fn alert_views(&self) -> Vec<AlertView> {
         let receivers = self.receivers();
         let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
-        self.alerts.iter().map(|a| a.view(names(a))).collect()
+        // An alert alone is muted by no route's hours: other routes may have it too.
+        self.alerts.iter().map(|a| a.view(names(a), &[])).collect()
     }
 
-    /// The receivers of each alert.
+    /// The receivers of each alert, in the order of the routes.
     fn receivers(&self) -> HashMap<Fingerprint, Vec<NameView>> {
         let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
-        for (route, _, members) in &self.groups {
-            for fingerprint in members {
+        for group in &self.groups {
+            for fingerprint in &group.members {
                 let names = receivers.entry(*fingerprint).or_default();
-                let name = NameView { name: route.receiver.clone() };
+                let name = NameView { name: group.route.receiver.clone() };
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -162,26 +184,35 @@ impl FiringNow {
         receivers
     }
 
-    /// For `/api/v2/alerts/groups`, by receiver and labels.
+    /// For `/api/v2/alerts/groups`, by labels and receiver.
     pub fn group_views(&self) -> Vec<GroupView> {
-        let receivers = self.receivers();
+        let mut receivers = self.receivers();
+        receivers.values_mut().for_each(|names| names.order());
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
-        let view = |(route, labels, members): &(Arc<Route>, Labels, Vec<Fingerprint>)| {
-            let receiver = NameView { name: route.receiver.clone() };
+        let view = |group: &FiringGroup| {
             let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
-            let alerts = members.iter().filter_map(|f| Some(self.alerts[of(f)?].view(names(f))));
-            GroupView { labels: super::groups::owned(labels), alerts: alerts.collect(), receiver }
+            let members = group.members.iter();
+            let mut alerts: Vec<AlertView> =
+                members.filter_map(|f| Some(self.alerts[of(f)?].view(names(f), &group.muted_by))).collect();
+            alerts.order_by(|a, b| alert_order(&a.alert.labels, &b.alert.labels));
+            GroupView {
+                labels: super::groups::owned(&group.labels),
+                receiver: NameView { name: group.route.receiver.clone() },
+                alerts,
+            }
         };
-        let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
-        views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
-        views
+        let mut groups: Vec<&FiringGroup> = self.groups.iter().collect();
+        groups.order_by(|a, b| {
+            label_order(&a.labels, &b.labels).then_with(|| a.route.receiver.cmp(&b.route.receiver))
+        });
+        groups.into_iter().map(view).collect()
     }
 }
 
 impl FiringAlert {
-    fn view(&self, receivers: Vec<NameView>) -> AlertView {
+    fn view(&self, receivers: Vec<NameView>, muted_by: &[String]) -> AlertView {
         let inhibited_by: Vec<String> = self.inhibited_by.iter().map(ToString::to_string).collect();
-        let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty();
+        let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty() || !muted_by.is_empty();
         AlertView {
             alert: Arc::clone(&self.alert),
             fingerprint: self.fingerprint,
@@ -190,7 +221,7 @@ impl FiringAlert {
                 state: if muted { "suppressed" } else { "active" },
                 silenced_by: self.silenced_by.clone(),
                 inhibited_by,
-                muted_by: Vec::new(),
+                muted_by: muted_by.to_vec(),
             },
         }
     }

@@ -1,9 +1,8 @@
 //! Alerts and rules.
 
 use super::layout::{Html, Page};
-use crate::model::{Duration, Order as _, format_float_go};
+use crate::model::{Duration, Order as _, format_float_go, percent_encode};
 use crate::rules::{AlertState, RuleType, RuleView, SigmaView};
-use crate::web::params::encode;
 use crate::web::state::State;
 
 /// Active alerts shown of one rule.
@@ -76,9 +75,12 @@ fn kind(kind: RuleType) -> &'static str {
 }
 
 fn expression(h: &mut Html, state: &State, rule: &RuleView) {
-    h.raw("<a href=\"").text(&state.options.route_prefix).raw("/graph?g0.expr=").text(&encode(&rule.query));
+    h.raw("<a href=\"")
+        .text(&state.options.route_prefix)
+        .raw("/graph?g0.expr=")
+        .text(&percent_encode(&rule.query));
     if rule.kind == RuleType::Sigma {
-        h.raw("&amp;band=").text(&encode(&rule.name));
+        h.raw("&amp;band=").text(&percent_encode(&rule.name));
     }
     h.raw("\"><code>").text(&rule.query).raw("</code></a>");
 }

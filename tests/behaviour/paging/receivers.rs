@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// Far longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request that arrived.
 #[derive(Debug, Clone)]
@@ -121,6 +121,16 @@ fn alert(name: &str, over: bool) -> Alert {
 
 /// A pager with one person, reached by these integrations. `more` is further keys of the file.
 fn start(dir: &Path, integrations: &str, more: &str, ledger: Ledger) -> PagerHandle {
+    start_with(dir, integrations, more, ledger, PagerOptions::default())
+}
+
+fn start_with(
+    dir: &Path,
+    integrations: &str,
+    more: &str,
+    ledger: Ledger,
+    options: PagerOptions,
+) -> PagerHandle {
     std::fs::write(dir.join("key"), "a key that is long enough\n").unwrap();
     let text = format!(
         "
@@ -134,11 +144,11 @@ acknowledge: {{external_url: 'https://me.example/', key_file: key}}
     );
     let config = PagingConfig::parse(&dir.join("paging.yml"), &text).expect(integrations);
     assert!(config.unsendable.is_empty(), "{:?}", config.unsendable);
-    Pager::spawn(config, ledger, PagerOptions::default()).unwrap()
+    Pager::spawn(config, ledger, options).unwrap()
 }
 
 fn ben() -> Actor {
-    Actor { by: "ben".to_owned(), via: "api".to_owned(), from: String::new() }
+    Actor::new("ben", "api", "")
 }
 
 async fn told(pager: &PagerHandle, part: &str) -> String {
@@ -278,6 +288,69 @@ async fn a_page_that_slack_cannot_update_is_written_anew_and_a_second_page_rings
     pager.shutdown().await;
 }
 
+/// Nothing that an alert or a person says rings a channel or forges a link; what the configuration says does.
+#[tokio::test]
+async fn slack_reads_values_as_text() {
+    let templates = |clock| Arc::new(sideband::daemon::MessageTemplates::new(clock));
+    for (keys, escaped) in [("", true), (", escape_values: false", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let server =
+            Server::start(|_, _| (200, json!({"ok": true, "channel": "C", "ts": "1"}).to_string())).await;
+        let own = "<!here> <{{ .CommonAnnotations.runbook_url }}|Runbook> {{ .CommonAnnotations.summary }}";
+        let integration = format!(
+            "slack_configs: [{{bot_token: x, app_url: '{0}/chat.postMessage', channel: '#{{{{ .CommonLabels.team }}}}', \
+             pretext: '{own}', title_link: '{{{{ .CommonAnnotations.runbook_url }}}}', link_names: true, \
+             fields: [{{title: t, value: '{{{{ .CommonLabels.path }}}}'}}]{keys}}}]",
+            server.url
+        );
+        let options = PagerOptions { render: templates(Arc::new(SystemClock)), ..PagerOptions::default() };
+        let pager = start_with(dir.path(), &integration, "", Ledger::in_memory().unwrap(), options);
+        let mut bad = alert("Slow", false);
+        bad.labels = Labels::from_pairs([
+            ("alertname", "Slow"),
+            ("severity", "page"),
+            ("path", "<!channel> & <https://evil.test|Acknowledge> @here"),
+            ("team", "r&d"),
+        ]);
+        bad.annotations = Labels::from_pairs([
+            ("summary", "a > b <@U1> &lt;ok&gt;"),
+            ("runbook_url", "https://r.test/?a=1&b=2"),
+        ]);
+        assert!(pager.alerts(vec![bad]));
+        let body = server.until(1).await.remove(0).json();
+        let a = &body["attachments"][0];
+        let text = a["text"].as_str().unwrap();
+        assert!(text.starts_with("<https://me.example/ack/"), "our own link is one: {text}");
+        assert_eq!((&body["channel"], &a["title_link"]), (&json!("#r&d"), &json!("https://r.test/?a=1&b=2")));
+        let (pretext, value) = (a["pretext"].as_str().unwrap(), a["fields"][0]["value"].as_str().unwrap());
+        if escaped {
+            let expect = "<!here> <https://r.test/?a=1&amp;b=2|Runbook> a &gt; b &lt;@U1&gt; &lt;ok&gt;";
+            assert_eq!(pretext, expect);
+            let expect = "&lt;!channel&gt; &amp; &lt;https://evil.test|Acknowledge&gt; @\u{200b}here";
+            assert_eq!(value, expect);
+            assert!(
+                !text.contains("<!") && !text.contains("<@") && !text.contains("<https://evil"),
+                "{text}"
+            );
+        } else {
+            assert!(value.starts_with("<!channel> & <https://evil"), "{value}");
+        }
+        told(&pager, "page delivered").await;
+        // Whoever acknowledges may call himself what he likes.
+        let id = incident(&pager).await;
+        let eve = Actor::new("<!channel>", "api", "").saying("on <it>");
+        assert!(pager.acknowledge(id, eve).await.unwrap().is_ok());
+        let reply = server.until(3).await[2].json();
+        let expect = if escaped {
+            "Acknowledged by &lt;!channel&gt;: on &lt;it&gt;"
+        } else {
+            "Acknowledged by <!channel>: on <it>"
+        };
+        assert_eq!(reply["text"], expect);
+        pager.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn slacks_refusals() {
     for (error, retried) in [
@@ -344,7 +417,7 @@ async fn pagerduty_hears_of_acknowledgement_and_end_under_one_key() {
 #[tokio::test]
 async fn the_other_kinds() {
     type Check = fn(&Asked) -> bool;
-    let cases: [(&str, &str, &str, Check); 8] = [
+    let cases: [(&str, &str, &str, Check); 12] = [
         (
             "telegram_configs: [{bot_token: '123:abc', chat_id: -7, api_url: 'URL'}]",
             "POST /bot123:abc/sendMessage",
@@ -368,6 +441,42 @@ async fn the_other_kinds() {
                     && b["tags"] == json!(["a", "b"])
             },
         ),
+        // What a service would refuse with the whole alert is left out, cut or put right.
+        (
+            "opsgenie_configs: [{api_key: k1, api_url: 'URL/', priority: urgent, tags: 'aaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbb', source: 'aaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbb'}]",
+            "POST /v2/alerts",
+            "",
+            |a| {
+                let b = a.json();
+                let length = |v: &Value| v.as_str().map(|t| t.chars().count());
+                b["priority"].is_null()
+                    && length(&b["tags"][0]) == Some(50)
+                    && length(&b["source"]) == Some(100)
+            },
+        ),
+        (
+            "pagerduty_configs: [{routing_key: k, url: 'URL/', description: ' ', severity: Critical, source: ' ', client: ' '}]",
+            "POST /",
+            "",
+            |a| {
+                let p = a.json()["payload"].clone();
+                p["severity"] == "critical"
+                    && p["source"] == "sideband"
+                    && p["summary"] == "[FIRING:1] it is slow (Slow)"
+            },
+        ),
+        (
+            "victorops_configs: [{api_key: k1, api_url: 'URL/', routing_key: 'a b/c'}]",
+            "POST /k1/a%20b%2Fc",
+            "",
+            |_| true,
+        ),
+        ("discord_configs: [{webhook_url: 'URL/d', content: '@here', username: u}]", "POST /d", "", |a| {
+            let b = a.json();
+            b["content"] == "@here"
+                && b["username"] == "u"
+                && b["embeds"][0]["title"] == "[FIRING:1] it is slow (Slow)"
+        }),
         (
             "victorops_configs: [{api_key: k1, api_url: 'URL/', routing_key: ops, custom_fields: {a: b}}]",
             "POST /k1/ops",
@@ -496,7 +605,7 @@ async fn a_template_that_fails_costs_no_page() {
         let body = server.until(1).await.remove(0).json();
         let text = body.pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{body}"));
         assert!(
-            text.starts_with("[FIRING:1] it is slow (Slow)") && text.contains("<error expanding template"),
+            text.starts_with("[FIRING:1] it is slow (Slow)") && text.contains("error expanding template"),
             "{text}"
         );
         told(&pager, "page delivered").await;
@@ -525,6 +634,10 @@ async fn a_receiver_is_not_asked_more_often_at_once_than_it_takes() {
                 }
                 let mut buffer = [0; 65536];
                 let _ = tcp.read(&mut buffer).await;
+                // Nobody is answered before as many are here as may come; 20 ms later whoever is too many would be here.
+                while *high.lock().unwrap() < 3 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 *count.lock().unwrap() -= 1;
                 let _ =

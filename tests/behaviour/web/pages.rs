@@ -68,9 +68,10 @@ async fn a_signed_link_acts_only_when_told_to() {
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert!(world.done().is_empty());
     let origin = [("Origin", "null"), ("Content-Type", "application/x-www-form-urlencoded")];
-    let done = world.ask("POST", "/ack/good-i1", &origin, "").await;
+    let done = world.ask("POST", "/ack/good-i1", &origin, "comment=on+it+%3Cb%3E").await;
     assert!(done.text().contains("Acknowledged by <b>engineer-a</b>"), "{done:?}");
-    assert_eq!(world.done(), ["ack i1 by engineer-a: by link"]);
+    assert!(done.text().contains("on it &lt;b&gt;"), "{done:?}");
+    assert_eq!(world.done(), ["ack i1 by engineer-a: by link, on it <b>"]);
     for method in ["GET", "POST"] {
         let bad = world.ask(method, "/ack/forged", &[], "").await;
         assert_eq!(bad.status, 403);
