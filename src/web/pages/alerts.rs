@@ -50,6 +50,9 @@ pub fn rules(state: &State) -> String {
             if let Some(reason) = rule.health.error() {
                 h.raw("<br><span class=\"bad\">").text(reason).raw("</span>");
             }
+            if let Some(sigma) = &rule.sigma {
+                learning(&mut h, sigma);
+            }
             let word = rule.health.as_str();
             h.raw("</td><td><span class=\"state ")
                 .raw(word)
@@ -143,7 +146,26 @@ fn record(h: &mut Html, sigma: &SigmaView) {
         if let Some(from) = budget.pages_from {
             h.show(format_args!("; pages from {from:.1}σ"));
         }
+        if budget.noise.is_some() {
+            h.raw(", since noise may reach that, by what is known so far");
+        }
         h.raw(".");
     }
     h.raw("</p>");
+    learning(h, sigma);
+}
+
+/// When it will be able to page.
+fn learning(h: &mut Html, sigma: &SigmaView) {
+    let Some(learning) = &sigma.learning else { return };
+    h.raw("<div class=\"dim\">Learns what is normal: ");
+    h.show(format_args!("{} of {} series know enough to fire", learning.ready, learning.series));
+    // A rough number: to the minute where it is minutes.
+    let seconds = learning.seconds.clamp(0.0, 1e9);
+    let round = if seconds >= 120.0 { 60.0 } else { 1.0 };
+    let rest = Duration::from_ms(((seconds / round).ceil() * round * 1000.0) as i64);
+    if seconds > 0.0 {
+        h.show(format_args!("; all of them in about {rest}"));
+    }
+    h.raw(".</div>");
 }

@@ -171,6 +171,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
             kind: RuleType::Sigma,
             name: "Slow".into(),
             sigma: Some(SigmaView {
+                learning: Some(LearningView { series: 4, ready: 1, seconds: 130.0 }),
                 bands: Vec::new(),
                 series: Vec::new(),
                 record: RecordView {
@@ -186,6 +187,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
                     state: "spent",
                     factor: 1.6,
                     pages_from: Some(7.25),
+                    noise: None,
                 }),
                 gate: None,
             }),
@@ -199,6 +201,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
         "5 of 5 judged pages were useful: a coin does as well with a chance of 3.1 %",
         "Page budget: 2 of 2 in 30d, spent",
         "pages from 7.2σ",
+        "1 of 4 series know enough to fire; all of them in about 3m",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }
