@@ -80,7 +80,7 @@ fn needs_update(
 
 impl Engine {
     /// Where the alerts of a route with these group labels are kept.
-    fn group_id(route: &Route, key: &str) -> String {
+    pub(super) fn group_id(route: &Route, key: &str) -> String {
         match &route.escalation_policy {
             Some(policy) => format!("{key}\u{0}policy/{policy}"),
             None => format!("{key}\u{0}receiver/{}", route.receiver),
@@ -92,7 +92,7 @@ impl Engine {
         let resolved = alert.resolved_at(now.wall);
         let mut fresh = true;
         match self.alerts.get(&fingerprint) {
-            None if resolved => return,
+            None if resolved => return self.insert_end(now, alert),
             None if self.alerts.len() >= MAX_ALERTS => {
                 self.tallies.alerts_refused += 1;
                 return;
@@ -107,18 +107,26 @@ impl Engine {
                     || old.starts_at != alert.starts_at;
             }
         }
+        let routes = self.config.route.matching(&alert.labels);
+        self.put(now, alert, fresh, &routes, false);
+    }
+
+    /// Holds an alert in its groups under these routes; `fresh`: it says something new. Resolved ones make new groups only
+    /// when they are to be `kept`.
+    pub(super) fn put(&mut self, now: Now, alert: Alert, fresh: bool, routes: &[Arc<Route>], kept: bool) {
+        let fingerprint = alert.fingerprint();
         let alert = Arc::new(alert);
-        if fresh {
+        if fresh || kept {
             self.dirty.insert(Key::Alert(fingerprint));
         }
         let refs = self.alerts.get(&fingerprint).map_or(0, |e| e.refs);
         self.alerts.insert(fingerprint, AlertEntry { alert: Arc::clone(&alert), refs });
-        if resolved && refs == 0 {
+        if alert.resolved_at(now.wall) && refs == 0 && !kept {
             self.alerts.remove(&fingerprint);
             return;
         }
-        for route in self.config.route.matching(&alert.labels) {
-            self.join(now, &route, fingerprint, &alert, fresh, false);
+        for route in routes {
+            self.join(now, route, fingerprint, &alert, fresh, kept);
         }
     }
 

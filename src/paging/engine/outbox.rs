@@ -23,8 +23,8 @@ const BACKOFF_MS: i64 = 1000;
 const MAX_BACKOFF_MS: i64 = 60_000;
 /// The longest that a receiver may put us off.
 const MAX_RETRY_AFTER_MS: i64 = 3_600_000;
-/// How long it is tried to say that something is over.
-const RESOLVED_EXPIRES_MS: i64 = 3_600_000;
+/// How long it is tried to say that something is over: whoever was told that it fires would else keep it for good.
+const RESOLVED_EXPIRES_MS: i64 = 24 * 3_600_000;
 
 /// One message to one integration.
 #[derive(Debug, Clone, Serialize, Deserialize)]

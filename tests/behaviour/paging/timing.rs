@@ -65,10 +65,12 @@ fn silence(w: &mut World, id: &str, ms: i64) {
     w.pump();
 }
 
-/// Start and end in seconds after [`START`], of what is said at which second.
+/// What it is; at which second what is said: start and end in seconds after [`START`]; what holds then.
+type Case = (&'static str, &'static [(i64, i64, i64)], Option<(i64, i64)>);
+
 #[test]
 fn what_is_said_twice_of_one_alert() {
-    let cases: &[(&str, &[(i64, i64, i64)], Option<(i64, i64)>)] = &[
+    let cases: &[Case] = &[
         ("a later end", &[(0, 0, 60), (5, 0, 90)], Some((0, 90))),
         ("an earlier end to come does not shorten it", &[(0, 0, 60), (5, 2, 30)], Some((0, 60))),
         ("the end", &[(0, 0, 60), (5, 0, 5)], None),
@@ -137,6 +139,27 @@ fn what_fired_while_its_receiver_was_away_is_told_once() {
         assert_eq!(arrived(&w).len(), expect.len());
         assert!(w.engine.next_due().is_none(), "nothing is left of it");
     }
+}
+
+#[test]
+fn a_receiver_that_is_away_for_hours_is_told_of_the_end() {
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.end(SLOW);
+    w.pass(5 * HOUR);
+    w.moods.clear();
+    w.pass(5 * MINUTE);
+    assert_eq!(arrived(&w).iter().map(|(_, s, _)| *s).collect::<Vec<_>>(), ["firing", "resolved"]);
+    // It is not tried for ever.
+    let mut w = World::new(PLAIN);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    w.end(SLOW);
+    w.pass(25 * HOUR);
+    assert!(w.engine.next_due().is_none() && w.engine.outbox_len() == 0);
 }
 
 #[test]
@@ -263,6 +286,38 @@ fn what_was_told_before_a_silence_is_told_to_be_over_after_it() {
     w.end(SLOW);
     w.pass(5 * MINUTE);
     assert_eq!(arrived(&w).iter().map(|(_, s, _)| *s).collect::<Vec<_>>(), ["firing", "resolved"]);
+}
+
+/// Prometheus says for 15 minutes that an alert is over.
+#[test]
+fn an_end_that_is_said_again_after_the_silence_is_told_once() {
+    for others in [false, true] {
+        let mut w = World::new(PLAIN);
+        if others {
+            w.fire(SLOW_2);
+        }
+        w.fire(SLOW);
+        w.pass(30 * SECOND);
+        silence(&mut w, "s", 3 * MINUTE);
+        for _ in 0..10 {
+            w.end(SLOW);
+            w.pass(MINUTE);
+        }
+        let told: Vec<_> = arrived(&w).iter().map(|(_, s, n)| (*s, *n)).collect();
+        let expect =
+            if others { vec![("firing", 2), ("firing", 2)] } else { vec![("firing", 1), ("resolved", 1)] };
+        assert_eq!(told, expect, "others: {others}");
+        assert!(w.engine.next_due().is_none() || others);
+    }
+    // What was never told to fire is not told to be over, however often it is said.
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW_2);
+    w.pass(30 * SECOND);
+    for _ in 0..5 {
+        w.end(SLOW);
+        w.pass(MINUTE);
+    }
+    assert_eq!(arrived(&w).len(), 1);
 }
 
 #[test]
