@@ -125,7 +125,7 @@ def a_full_disk_that_has_room_again(stage, data, fail, heal):
 
 def a_full_disk(stage):
     try:
-        with mounted(stage, "disk", "-t", "tmpfs", "-o", "size=6m", "tmpfs") as place:
+        with mounted(stage, "disk", "-t", "tmpfs", "-o", "size=32m", "tmpfs") as place:
             filler = place / "filler"
 
             def fill():
