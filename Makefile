@@ -33,7 +33,7 @@ test: $(VENV)/.ready ## unit, integration and end-to-end tests
 
 crash: $(VENV)/.ready ## kill -9 at random moments against a failing pager: make crash KILLS=300
 	$(CARGO) test --locked --no-run
-	$(PY) tests/crash/run.py --binary target/debug/sideband --kills $(KILLS)
+	$(PY) tests/crash/run.py --binary target/debug/sideband --kills $(KILLS) --seed $$(od -An -N3 -tu4 /dev/urandom)
 
 lint: ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

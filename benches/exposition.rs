@@ -82,7 +82,7 @@ fn reading(c: &mut Criterion) {
         group.bench_function("into storage, known lines", |b| {
             let storage = Storage::in_memory();
             let config: ScrapeConfig =
-                sideband::model::yaml::parse(std::path::Path::new("bench"), "job_name: app").expect("config");
+                sideband::model::yaml::read(std::path::Path::new("bench"), "job_name: app").expect("config");
             let job = config.resolve(&GlobalDefaults::default(), std::path::Path::new(".")).expect("job");
             let labels = Labels::from_pairs([("job", "app"), ("instance", "localhost:8080")]);
             let metrics = ScrapeMetrics::default();

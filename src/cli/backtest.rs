@@ -67,7 +67,9 @@ fn replay(flags: &BacktestFlags) -> Result<bool, Reasons> {
         (_, Some(dir), ..) => {
             let inner = dir.join(SAMPLES_DIR);
             let dir = if inner.is_dir() { &inner } else { dir };
-            let storage = Storage::open_read_only(dir).map_err(one)?;
+            let storage = Storage::open_read_only(dir).map_err(|e| {
+                one(format!("--storage {}: {e}; want the --storage.path of a sideband", dir.display()))
+            })?;
             over_series(&mut replayer, flags, &storage, storage.extent(), &mut bar)?;
         }
         (_, _, Some(path), _) => {
@@ -123,11 +125,11 @@ fn window(
     let default = if flags.openmetrics.is_some() { i64::MIN } else { to.saturating_sub(30 * DAY_MS) };
     let from = from.unwrap_or(default).max(start.unwrap_or(i64::MIN + learning_ms));
     if from >= to {
-        return Err(one(format!(
-            "nothing to replay from {} to {}",
-            times::rfc3339(from),
-            times::rfc3339(to)
-        )));
+        let reaches = extent.map_or_else(String::new, |(first, last)| {
+            format!(": the history reaches from {} to {}", times::rfc3339(first), times::rfc3339(last))
+        });
+        let (from, to) = (times::rfc3339(from), times::rfc3339(to));
+        return Err(one(format!("nothing to replay from {from} to {to}{reaches}; see --from and --to")));
     }
     let learn_from = from.saturating_sub(learning_ms).max(start.unwrap_or(i64::MIN));
     Ok(Window { learn_from, from, to })
@@ -140,7 +142,9 @@ fn over_series(
     extent: Option<(Timestamp, Timestamp)>,
     bar: &mut ProgressBar,
 ) -> Result<(), Reasons> {
-    let Some(extent) = extent else { return Err(one("the history has no samples")) };
+    let Some(extent) = extent else {
+        return Err(one("the history has no samples: is it the right directory or file?"));
+    };
     let window = window(flags, replayer.learning_ms(), Some(extent))?;
     on_grid(replayer, flags, &History::Local(source), window, bar)
 }
@@ -159,6 +163,9 @@ fn over_server(
         }
         None => (HttpClientConfig::default(), Path::new(".")),
     };
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(one(format!("--server: {url:?} is no address: want one such as http://127.0.0.1:9090")));
+    }
     let query = RemoteQuery::in_dir(url, &config, dir).map_err(one)?;
     let history = RemoteHistory::new(query).map_err(one)?;
     let window = window(flags, replayer.learning_ms(), None)?;

@@ -77,9 +77,9 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum CheckCommand {
-    /// Configuration files, and the rule and paging files they name; exit code 1 if one is refused
+    /// Configuration files, and the rule and paging files they name, or an alertmanager.yml; exit code 1 if one is refused
     Config {
-        /// Configuration files, as --config.file takes them
+        /// Configuration files, as --config.file takes them, or paging files (alertmanager.yml)
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Do not look whether the files that the configuration names exist

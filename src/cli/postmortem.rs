@@ -105,5 +105,5 @@ fn beside(output: &Path, svg: &str) -> Result<String, String> {
     let file = output.with_extension("svg");
     write(Some(&file), svg)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    Ok(crate::remote::form_encode(&name))
+    Ok(crate::model::percent_encode(&name))
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::model::Labels;
+use crate::model::percent_encode;
 use crate::net::http::{HttpClient, HttpClientConfig, HttpRequest, Limits};
-use crate::remote::form_encode;
 
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(120), max_body: 256 << 20 };
 
@@ -25,9 +25,9 @@ pub fn instant(server: &str, time: Option<&str>, expr: &str) -> ExitCode {
 }
 
 fn ask(server: &str, time: Option<&str>, expr: &str) -> Result<String, String> {
-    let mut form = format!("query={}", form_encode(expr));
+    let mut form = format!("query={}", percent_encode(expr));
     if let Some(time) = time {
-        form += &format!("&time={}", form_encode(time));
+        form += &format!("&time={}", percent_encode(time));
     }
     let request = HttpRequest {
         method: hyper::Method::POST,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config;
+use crate::config::{self, FileKind};
 use crate::model::{Labels, LabelsBuilder, Order as _};
 use crate::paging::config::PagingConfig;
 
@@ -35,19 +35,12 @@ fn load(file: &Path) -> Result<PagingConfig, String> {
     let lines = |errors: Vec<crate::model::yaml::FileError>| {
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    let direct = match PagingConfig::load(file) {
-        Ok(config) => return Ok(config),
-        Err(errors) => lines(errors),
-    };
-    match config::load(file) {
-        Ok(loaded) => loaded.config.paging.ok_or_else(|| format!("{}: no paging in it", file.display())),
-        // Which of the two it was meant to be, its top level tells.
-        Err(errors) => {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let is_paging = text.lines().any(|l| l.starts_with("route:") || l.starts_with("receivers:"));
-            Err(if is_paging { direct } else { lines(errors) })
-        }
+    let text = config::Inputs::default().read(file).unwrap_or_default();
+    if FileKind::of(&text) == FileKind::Paging {
+        return config::load_paging(file).map_err(lines);
     }
+    let loaded = config::load(file).map_err(lines)?;
+    loaded.config.paging.ok_or_else(|| format!("{}: no paging in it", file.display()))
 }
 
 fn parse(pairs: &[String]) -> Result<Labels, String> {

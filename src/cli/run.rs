@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::daemon::{self, Options};
+use crate::model::parse_size;
 use crate::telemetry;
 
 use super::flags::RunFlags;
@@ -68,41 +69,4 @@ fn shown(flags: &RunFlags) -> Vec<(String, String)> {
         text("query.max-samples", &flags.max_samples),
         text("query.max-concurrency", &flags.query_concurrency),
     ]
-}
-
-/// Bytes with the units of Prometheus: B, KB, MB, GB, TB, PB, EB, powers of 1024.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let power = match unit.strip_suffix('B').map(|u| u.trim_end_matches('i')) {
-        Some("") => 0,
-        Some("K") => 1,
-        Some("M") => 2,
-        Some("G") => 3,
-        Some("T") => 4,
-        Some("P") => 5,
-        Some("E") => 6,
-        _ => return Err(format!("{text:?} is no size like 512MB")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no size like 512MB"))?;
-    number.checked_mul(1 << (10 * power)).ok_or_else(|| format!("{text:?} is too large"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in [
-            ("512MB", Some(512 << 20)),
-            ("1GB", Some(1 << 30)),
-            ("0B", Some(0)),
-            ("5", None),
-            ("MB", None),
-            ("99EB", None),
-        ] {
-            assert_eq!(parse_size(text).ok(), bytes, "{text}");
-        }
-    }
 }

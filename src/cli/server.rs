@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::model::percent_encode;
 use crate::model::yaml;
 use crate::net::http::{HttpClient, HttpClientConfig, HttpRequest, Limits};
-use crate::remote::form_encode;
 
 /// A report over a year may take a while.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(60), max_body: 64 << 20 };
@@ -122,5 +122,5 @@ impl Answer {
 
 fn form(params: &[(&str, &str)]) -> String {
     let given = params.iter().filter(|(_, v)| !v.is_empty());
-    given.map(|(n, v)| format!("{n}={}", form_encode(v))).collect::<Vec<_>>().join("&")
+    given.map(|(n, v)| format!("{n}={}", percent_encode(v))).collect::<Vec<_>>().join("&")
 }

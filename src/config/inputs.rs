@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::model::Order as _;
 use crate::model::yaml::FileError;
+use crate::model::{Glob, Order as _};
 
 /// No configuration file is larger; what is larger is refused (bytes).
 const MAX_FILE: u64 = 16 << 20;
@@ -101,43 +101,17 @@ fn expand(pattern: &Path) -> Result<Vec<PathBuf>, String> {
     if !wild(last) {
         return Ok(vec![pattern.to_owned()]);
     }
-    let regex = glob_regex(last).ok_or_else(|| format!("invalid pattern {last:?}"))?;
+    let glob = Glob::new(last).ok_or_else(|| format!("invalid pattern {last:?}"))?;
     let at = if directory.is_empty() { "." } else { &directory };
     let Ok(entries) = std::fs::read_dir(at) else { return Ok(Vec::new()) };
     let mut files: Vec<PathBuf> = entries
         .filter_map(|e| e.ok()?.file_name().into_string().ok())
-        .filter(|name| regex.is_match(name) && (!name.starts_with('.') || last.starts_with('.')))
+        .filter(|name| glob.fits(name) && (!name.starts_with('.') || last.starts_with('.')))
         .map(|name| PathBuf::from(format!("{directory}{name}")))
         .filter(|path| path.is_file())
         .collect();
     files.order();
     Ok(files)
-}
-
-fn glob_regex(glob: &str) -> Option<regex::Regex> {
-    let mut pattern = String::from("^");
-    let mut chars = glob.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '*' => pattern.push_str(".*"),
-            '?' => pattern.push('.'),
-            '[' => {
-                pattern.push('[');
-                loop {
-                    match chars.next()? {
-                        ']' => break,
-                        '\\' => pattern.push_str(&regex::escape(&chars.next()?.to_string())),
-                        c @ ('[' | '&' | '~') => pattern.extend(['\\', c]),
-                        c => pattern.push(c),
-                    }
-                }
-                pattern.push(']');
-            }
-            '\\' => pattern.push_str(&regex::escape(&chars.next()?.to_string())),
-            c => pattern.push_str(&regex::escape(&c.to_string())),
-        }
-    }
-    regex::Regex::new(&(pattern + "$")).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The daemon: starts the rooms in order, keeps the configuration fresh, stops the rooms in order.
 
 mod alerts;
+mod apply;
 mod gate;
 mod history;
 mod host;
@@ -10,7 +11,9 @@ mod metrics;
 mod paging;
 mod reload;
 mod rooms;
+mod samples;
 mod signals;
+mod start;
 mod systemd;
 mod watch;
 
@@ -24,9 +27,11 @@ use crate::config::{self, Inputs};
 use crate::model::yaml::FileError;
 use crate::model::{Clock, Duration, SystemClock};
 
+pub use messages::MessageTemplates;
 use reload::{Request, Requests};
+pub use rooms::LEDGER_FILE;
 use rooms::Rooms;
-pub use rooms::{LEDGER_FILE, SAMPLES_DIR};
+pub use samples::SAMPLES_DIR;
 use signals::{Signal, Signals};
 use watch::Watch;
 

@@ -1,56 +1,12 @@
 //! Whole metric families of text 0.0.4, as the libraries of the Prometheus world read them: stricter than
 //! a scrape (every line ends with a line break, escapes are checked, metadata comes once and first).
 
-use std::collections::{BTreeMap, HashMap};
-
+use super::entry::ParseError;
+pub use super::family::{Family, Metric, MetricValue};
+use super::family::{Gathered, Part, Sample};
 use super::number::parse_value;
-use super::quote::go_quoted;
-use super::scanner::ParseError;
-use crate::model::{METRIC_NAME, MetricType, is_legacy_label_name, is_legacy_metric_name};
-
-/// All samples of one metric.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Family {
-    pub name: String,
-    pub help: Option<String>,
-    pub kind: MetricType,
-    /// In the order of the page; summaries and histograms are put together.
-    pub metrics: Vec<Metric>,
-}
-
-/// One label set of a family.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Metric {
-    /// In the order of the page.
-    pub labels: Vec<(String, String)>,
-    pub value: MetricValue,
-    /// ms; the last one seen, for summaries and histograms.
-    pub timestamp: Option<i64>,
-}
-
-/// What a metric holds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MetricValue {
-    Single(f64),
-    Summary {
-        count: Option<f64>,
-        sum: Option<f64>,
-        /// Quantile and value.
-        quantiles: Vec<(f64, f64)>,
-    },
-    Histogram {
-        count: Option<f64>,
-        sum: Option<f64>,
-        /// Upper bound and cumulative count.
-        buckets: Vec<(f64, f64)>,
-    },
-}
-
-impl Default for MetricValue {
-    fn default() -> Self {
-        Self::Single(0.0)
-    }
-}
+use super::quote::go_quoted as shown;
+use crate::model::{METRIC_NAME, MetricType, is_legacy_label_name};
 
 /// Reads a page. `legacy_names` allows only the alphabet of names before UTF-8 came. Families without
 /// samples are left out; the rest come in the order of their first line.
@@ -58,21 +14,10 @@ impl Default for MetricValue {
 /// # Errors
 /// The line and what is wrong with it.
 pub fn parse(page: &[u8], legacy_names: bool) -> Result<Vec<Family>, ParseError> {
-    let mut reader = Reader {
-        rest: page,
-        byte: 0,
-        line: 0,
-        legacy_names,
-        families: Vec::new(),
-        by_name: HashMap::new(),
-        grouped: HashMap::new(),
-    };
+    let mut reader =
+        Reader { rest: page, byte: 0, line: 0, legacy_names, gathered: Gathered::new(legacy_names) };
     match reader.page() {
-        Ok(()) => {
-            let with_samples =
-                reader.families.into_iter().map(|f| f.family).filter(|f| !f.metrics.is_empty());
-            Ok(with_samples.collect())
-        }
+        Ok(()) => Ok(reader.gathered.with_samples()),
         Err(Stop::End) => {
             Err(ParseError { line: reader.line, message: "unexpected end of input stream".into() })
         }
@@ -85,27 +30,16 @@ enum Stop {
     Bad(String),
 }
 
+impl From<String> for Stop {
+    fn from(message: String) -> Self {
+        Self::Bad(message)
+    }
+}
+
 type Step<T = ()> = Result<T, Stop>;
 
 fn bad<T>(message: impl Into<String>) -> Step<T> {
     Err(Stop::Bad(message.into()))
-}
-
-fn shown(text: &[u8]) -> String {
-    go_quoted(text)
-}
-
-struct Known {
-    family: Family,
-    typed: bool,
-}
-
-/// Which part of a summary or histogram a sample is.
-#[derive(Clone, Copy, PartialEq)]
-enum Part {
-    Own,
-    Count,
-    Sum,
 }
 
 struct Reader<'a> {
@@ -114,10 +48,7 @@ struct Reader<'a> {
     byte: u8,
     line: usize,
     legacy_names: bool,
-    families: Vec<Known>,
-    by_name: HashMap<String, usize>,
-    /// Summaries and histograms by family and labels.
-    grouped: HashMap<(usize, BTreeMap<String, String>), usize>,
+    gathered: Gathered,
 }
 
 fn is_blank(b: u8) -> bool {
@@ -180,34 +111,17 @@ impl Reader<'_> {
         if !is_blank(self.byte) {
             return bad("invalid metric name in comment");
         }
-        let (number, _) = self.family(name)?;
+        let (number, _) = self.gathered.family(name)?;
         self.read_solid()?;
         if self.byte == b'\n' {
             return Ok(());
         }
         let text = self.until_newline(is_help)?;
-        let known = &mut self.families[number];
-        let name = shown(known.family.name.as_bytes());
         if is_help {
-            if known.family.help.is_some() {
-                return bad(format!("second HELP line for metric name {name}"));
-            }
-            known.family.help = Some(String::from_utf8_lossy(&text).into_owned());
-            return Ok(());
+            self.gathered.set_help(number, &text)?;
+        } else {
+            self.gathered.set_kind(number, &text)?;
         }
-        if known.typed {
-            return bad(format!("second TYPE line for metric name {name}, or TYPE reported after samples"));
-        }
-        known.typed = true;
-        known.family.kind = match text.to_ascii_lowercase().as_slice() {
-            b"counter" => MetricType::Counter,
-            b"gauge" => MetricType::Gauge,
-            b"summary" => MetricType::Summary,
-            b"untyped" => MetricType::Unknown,
-            b"histogram" => MetricType::Histogram,
-            b"gaugehistogram" | b"gauge_histogram" => MetricType::GaugeHistogram,
-            _ => return bad(format!("unknown metric type {}", shown(&text))),
-        };
         Ok(())
     }
 
@@ -219,7 +133,7 @@ impl Reader<'_> {
             if name.is_empty() {
                 return bad("invalid metric name");
             }
-            family = Some(self.family(name)?);
+            family = Some(self.gathered.family(name)?);
             if is_blank(self.byte) {
                 self.read_solid()?;
             }
@@ -229,7 +143,6 @@ impl Reader<'_> {
             self.labels(&mut family, in_braces, &mut labels)?;
         }
         let Some((number, part)) = family else { return bad("invalid metric name") };
-        self.families[number].typed = true;
         self.value(number, part, labels)
     }
 
@@ -246,8 +159,7 @@ impl Reader<'_> {
                 break;
             }
             let name = self.name(false)?;
-            let metric =
-                family.map(|(n, _)| shown(self.families[n].family.name.as_bytes())).unwrap_or_default();
+            let metric = family.map(|(n, _)| self.gathered.shown_name(n)).unwrap_or_default();
             if name.is_empty() {
                 return bad(format!("invalid label name for metric {metric}"));
             }
@@ -264,7 +176,7 @@ impl Reader<'_> {
                 if !matches!(self.byte, b',' | b'}') {
                     return bad(format!("unexpected end of metric name {}", shown(&name)));
                 }
-                *family = Some(self.family(name)?);
+                *family = Some(self.gathered.family(name)?);
                 if self.byte == b'}' {
                     break;
                 }
@@ -307,7 +219,7 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, number: usize, part: Part, mut labels: Vec<(String, String)>) -> Step {
-        let kind = self.families[number].family.kind;
+        let kind = self.gathered.kind(number);
         let bound_label = match kind {
             MetricType::Summary => Some("quantile"),
             MetricType::Histogram | MetricType::GaugeHistogram => Some("le"),
@@ -328,30 +240,7 @@ impl Reader<'_> {
         let Ok(value) = parse_value(&token) else {
             return bad(format!("expected float as value, got {}", shown(&token)));
         };
-        let metric = self.metric(number, kind, labels);
-        let name = self.families[number].family.name.clone();
-        match &mut metric_of(&mut self.families, number, metric).value {
-            MetricValue::Single(v) => *v = value,
-            MetricValue::Summary { count, sum, quantiles } => match (part, bound) {
-                (Part::Count, _) => *count = Some(value.trunc()),
-                (Part::Sum, _) => *sum = Some(value),
-                (Part::Own, Some(bound)) => quantiles.push((bound, value)),
-                (Part::Own, None) => {}
-            },
-            MetricValue::Histogram { count, sum, buckets } => match (part, bound) {
-                (Part::Count, _) if value < 0.0 => {
-                    return bad(format!("negative count for histogram {}", shown(name.as_bytes())));
-                }
-                (Part::Count, _) => *count = Some(value),
-                (Part::Sum, _) => *sum = Some(value),
-                (Part::Own, Some(_)) if value < 0.0 => {
-                    let name = shown(name.as_bytes());
-                    return bad(format!("negative bucket population for histogram {name}"));
-                }
-                (Part::Own, Some(bound)) => buckets.push((bound, value)),
-                (Part::Own, None) => {}
-            },
-        }
+        let metric = self.gathered.add(number, labels, Sample { part, bound, value })?;
         if self.byte == b'\n' {
             return Ok(());
         }
@@ -360,62 +249,12 @@ impl Reader<'_> {
         let Some(timestamp) = std::str::from_utf8(&token).ok().and_then(|t| t.parse().ok()) else {
             return bad(format!("expected integer as timestamp, got {}", shown(&token)));
         };
-        metric_of(&mut self.families, number, metric).timestamp = Some(timestamp);
+        self.gathered.set_timestamp(number, metric, timestamp);
         let spurious = self.until_newline(false)?;
         if !spurious.is_empty() {
             return bad(format!("spurious string after timestamp: {}", shown(&spurious)));
         }
         Ok(())
-    }
-
-    /// The number of the metric that a sample belongs to.
-    fn metric(&mut self, number: usize, kind: MetricType, labels: Vec<(String, String)>) -> usize {
-        let value = match kind {
-            MetricType::Summary => MetricValue::Summary { count: None, sum: None, quantiles: Vec::new() },
-            MetricType::Histogram | MetricType::GaugeHistogram => {
-                MetricValue::Histogram { count: None, sum: None, buckets: Vec::new() }
-            }
-            _ => MetricValue::default(),
-        };
-        let metrics = &mut self.families[number].family.metrics;
-        let next = metrics.len();
-        if !matches!(value, MetricValue::Single(_)) {
-            let known = *self.grouped.entry((number, labels.iter().cloned().collect())).or_insert(next);
-            if known < next {
-                return known;
-            }
-        }
-        metrics.push(Metric { labels, value, timestamp: None });
-        next
-    }
-
-    /// The family of a name, which may be a part of a summary or histogram.
-    fn family(&mut self, name: Vec<u8>) -> Step<(usize, Part)> {
-        let shown_name = shown(&name);
-        let Ok(name) = String::from_utf8(name) else {
-            return bad(format!("invalid metric name {shown_name}"));
-        };
-        if name.is_empty() || self.legacy_names && !is_legacy_metric_name(&name) {
-            return bad(format!("invalid metric name {shown_name}"));
-        }
-        if let Some(number) = self.by_name.get(&name) {
-            return Ok((*number, Part::Own));
-        }
-        for (suffix, part) in [("_count", Part::Count), ("_sum", Part::Sum), ("_bucket", Part::Own)] {
-            let Some(number) = name.strip_suffix(suffix).and_then(|n| self.by_name.get(n)) else { continue };
-            let fits = match self.families[*number].family.kind {
-                MetricType::Summary => part != Part::Own,
-                MetricType::Histogram | MetricType::GaugeHistogram => true,
-                _ => false,
-            };
-            if fits {
-                return Ok((*number, part));
-            }
-        }
-        let number = self.families.len();
-        self.by_name.insert(name.clone(), number);
-        self.families.push(Known { family: Family { name, ..Family::default() }, typed: false });
-        Ok((number, Part::Own))
     }
 
     fn until_blank(&mut self) -> Step<Vec<u8>> {
@@ -498,10 +337,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn metric_of(families: &mut [Known], number: usize, metric: usize) -> &mut Metric {
-    &mut families[number].family.metrics[metric]
 }
 
 fn found(b: u8) -> String {

@@ -1,7 +1,8 @@
 //! The fast way over lines whose series is known: no tokens, the bytes are compared.
 
+use super::entry::Format;
 use super::number::plain;
-use super::scanner::{Format, Scanner};
+use super::scanner::Scanner;
 use crate::model::Timestamp;
 
 impl<'a> Scanner<'a> {

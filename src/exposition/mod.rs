@@ -5,7 +5,9 @@
 //! against OpenMetrics 1.0. Writing is [`placement`], which family a series belongs to, and [`write`], the
 //! pieces of a page.
 
+mod entry;
 pub mod families;
+mod family;
 mod known;
 mod lexer;
 mod number;
@@ -16,5 +18,6 @@ mod start_time;
 pub mod strict;
 pub mod write;
 
+pub use entry::{Entry, Exemplar, Format, LabelError, ParseError, Series};
 pub use number::{canonical_bound, parse_value};
-pub use scanner::{Entry, Exemplar, Format, LabelError, ParseError, Scanner, Series};
+pub use scanner::Scanner;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::scanner::{Entry, Scanner};
+use super::entry::Entry;
+use super::scanner::Scanner;
 use crate::model::{Labels, METRIC_NAME, Timestamp};
 
 /// The start times of the family that is being read, by the labels of its series without name, `le` and

@@ -5,8 +5,9 @@
 
 use std::collections::HashSet;
 
+use super::entry::{Entry, Format, ParseError, Series};
 use super::number::parse_value;
-use super::scanner::{Entry, Format, ParseError, Scanner, Series};
+use super::scanner::Scanner;
 use crate::model::{Labels, METRIC_NAME, MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name};
 
 /// Runes of names and values that an exemplar's labels may have together.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::model::Duration;
+use crate::model::{Duration, nearest};
 
 use super::collection::COLLECTORS;
 
@@ -100,7 +100,10 @@ impl TryFrom<String> for CollectorName {
             return Ok(Self(name));
         }
         let known: Vec<&str> = COLLECTORS.iter().map(|c| c.name).collect();
-        Err(format!("unknown collector {name:?}, expected one of {}", known.join(", ")))
+        Err(match nearest(&name, known.iter().copied()) {
+            Some(meant) => format!("unknown collector {name:?}, did you mean {meant:?}?"),
+            None => format!("unknown collector {name:?}, expected one of {}", known.join(", ")),
+        })
     }
 }
 

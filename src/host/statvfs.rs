@@ -139,13 +139,19 @@ mod tests {
         let mut questions = Questions::new(Duration::ZERO);
         questions.ask = slow_or_fine;
         let (stuck, fine) = (Path::new("/stuck"), Path::new("/fine"));
-        for _ in 0..3 {
+        // A machine that is busy may not have come to the fine one either; it will.
+        let mut answered = 0;
+        for _ in 0..2000 {
             questions.put(stuck);
             questions.put(fine);
             let answers = questions.gather();
             assert_eq!(answers[stuck], Some(Err("mountpoint timeout".to_owned())));
-            assert!(matches!(answers[fine], Some(Ok(_))), "{answers:?}");
+            answered += usize::from(matches!(answers[fine], Some(Ok(_))));
+            if answered == 3 {
+                break;
+            }
         }
+        assert_eq!(answered, 3);
         assert_eq!(questions.open.values().filter(|q| q.waiting.is_some()).count(), 1);
     }
 

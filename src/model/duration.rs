@@ -148,7 +148,7 @@ impl<'de> serde::Deserialize<'de> for Duration {
                 f.write_str("a duration like 30s or 1h30m")
             }
             fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<Duration, E> {
-                s.parse().map_err(E::custom)
+                s.parse().map_err(|e| E::custom(format_args!("{e}, want one like 30s or 1h30m")))
             }
         }
         deserializer.deserialize_str(V)

@@ -28,6 +28,7 @@ impl fmt::Display for GoQuoted<'_> {
                     '\x0b' => f.write_str("\\v")?,
                     '\x0c' => f.write_str("\\f")?,
                     c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
+                    c if c.is_control() => write!(f, "\\u{:04x}", c as u32)?,
                     c => f.write_char(c)?,
                 }
             }
@@ -49,6 +50,7 @@ mod tests {
             (&b"a\"\n\x01"[..], r#""a\"\n\x01""#),
             (b"\\\t\r\x07\x08\x0b\x0c\x7f", r#""\\\t\r\a\b\v\f\x7f""#),
             (b"\xc3\xa9\xff", "\"é\\xff\""),
+            ("\u{85}".as_bytes(), r#""\u0085""#),
             (b"", "\"\""),
         ] {
             assert_eq!(GoQuoted::new(bytes).to_string(), shown);

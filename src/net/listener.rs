@@ -5,24 +5,24 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::auth::Security;
+use super::connection::{BUSY, Connection, GuardedIo, IDLE};
 
 /// What a server allows. The defaults suit a daemon of a few megabytes.
 #[derive(Debug, Clone)]
@@ -86,7 +86,11 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
             Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(e),
             Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await?,
         },
-        None => TcpListener::bind(address).await?,
+        None if address.contains(':') => TcpListener::bind(address).await?,
+        None => {
+            let message = "the port is missing: HOST:PORT, or :PORT for every interface, is wanted";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
     };
     Ok(listener)
 }
@@ -181,11 +185,8 @@ impl<H: Handler> Server<H> {
     /// Asks the connection that has waited longest for a request to make room.
     fn evict_idlest(&self) {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let idlest = connections
-            .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|c| c.phase.load(Ordering::Relaxed) != BUSY)
-            .min_by_key(|c| c.since.load(Ordering::Relaxed));
+        let idlest =
+            connections.iter().filter_map(Weak::upgrade).filter(|c| !c.is_busy()).min_by_key(|c| c.since());
         if let Some(connection) = idlest {
             connection.close.notify_one();
         }
@@ -228,20 +229,20 @@ impl<H: Handler> Server<H> {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(GuardedIo {
-            stream,
-            connection: Arc::clone(connection),
-            header_timeout: self.limits.header_timeout,
-            write_timeout: self.limits.write_stall_timeout,
-            read_timer: None,
-            write_timer: None,
-        });
-        let service = hyper::service::service_fn(|request| {
+        let (header_timeout, write_timeout) = (self.limits.header_timeout, self.limits.write_stall_timeout);
+        let io = TokioIo::new(GuardedIo::new(stream, Arc::clone(connection), header_timeout, write_timeout));
+        let service = hyper::service::service_fn(|request: Request<Incoming>| {
             connection.enter(BUSY);
-            let answer = Arc::clone(&self.handler).handle(request, peer);
+            let answer = match wrong_host(&request) {
+                None => Ok(Arc::clone(&self.handler).handle(request, peer)),
+                Some(why) => Err(bad_request(why)),
+            };
             let connection = Arc::clone(connection);
             async move {
-                let response = answer.await;
+                let response = match answer {
+                    Ok(answer) => answer.await,
+                    Err(refusal) => refusal,
+                };
                 connection.enter(IDLE);
                 Ok::<_, std::convert::Infallible>(response)
             }
@@ -268,132 +269,34 @@ impl<H: Handler> Server<H> {
     }
 }
 
+/// What is wrong with the `Host` header, by the rules of HTTP/1.1 (RFC 9112, 3.2).
+fn wrong_host(request: &Request<Incoming>) -> Option<&'static str> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() >= Version::HTTP_11 => Some("missing required Host header"),
+        (Some(_), Some(_)) => Some("too many Host headers"),
+        (Some(host), None) if !host.as_bytes().iter().all(|b| is_host_byte(*b)) => {
+            Some("malformed Host header")
+        }
+        _ => None,
+    }
+}
+
+/// Bytes of names, addresses, ports and percent-encodings (RFC 3986, 3.2.2).
+fn is_host_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&b)
+}
+
+fn bad_request(why: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(format!("400 Bad Request: {why}\n"))));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// Returns when the shutdown begins.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is the shutdown too.
     let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-/// Waiting for a request.
-const IDLE: u8 = 0;
-/// Some of a request's head has come.
-const HEAD: u8 = 1;
-/// A request is being answered.
-const BUSY: u8 = 2;
-
-/// What the server knows of a connection while it lives.
-struct Connection {
-    phase: AtomicU8,
-    /// When the phase began: milliseconds on the runtime's clock, which only order matters of.
-    since: AtomicU64,
-    born: Instant,
-    close: Notify,
-}
-
-impl Connection {
-    fn new() -> Self {
-        let connection = Self {
-            phase: AtomicU8::new(IDLE),
-            since: AtomicU64::new(0),
-            born: Instant::now(),
-            close: Notify::new(),
-        };
-        connection.enter(IDLE);
-        connection
-    }
-
-    fn enter(&self, phase: u8) {
-        self.phase.store(phase, Ordering::Relaxed);
-        // Connections are compared with each other, so count from a common origin: the process's first.
-        static ORIGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        let origin = *ORIGIN.get_or_init(|| self.born);
-        let since = Instant::now().saturating_duration_since(origin);
-        self.since.store(since.as_millis() as u64, Ordering::Relaxed);
-    }
-}
-
-/// A stream that gives up on clients that dribble a request's head or do not take the answer.
-struct GuardedIo<S> {
-    stream: S,
-    connection: Arc<Connection>,
-    header_timeout: Duration,
-    write_timeout: Duration,
-    read_timer: Option<Pin<Box<Sleep>>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// Is the time up? Starts the timer if it is not running.
-fn expired(timer: &mut Option<Pin<Box<Sleep>>>, after: Duration, cx: &mut Context<'_>) -> bool {
-    timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(after))).as_mut().poll(cx).is_ready()
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for GuardedIo<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if polled.is_ready() {
-            if buf.filled().len() > before && this.connection.phase.load(Ordering::Relaxed) == IDLE {
-                this.connection.enter(HEAD);
-                this.read_timer = None;
-            }
-            return polled;
-        }
-        if this.connection.phase.load(Ordering::Relaxed) == HEAD {
-            if expired(&mut this.read_timer, this.header_timeout, cx) {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "request head took too long",
-                )));
-            }
-        } else {
-            this.read_timer = None;
-        }
-        Poll::Pending
-    }
-}
-
-impl<S: AsyncWrite + Unpin> GuardedIo<S> {
-    fn guard<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.write_timer = None;
-        } else if expired(&mut self.write_timer, self.write_timeout, cx) {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "client takes no data")));
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedIo<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.guard(cx, polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
-        self.guard(cx, polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.guard(cx, polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.guard(cx, polled)
-    }
 }

@@ -40,7 +40,10 @@ impl State {
     }
 }
 
-/// Who did something, and by what way.
+/// Characters of a comment that are kept.
+const MAX_COMMENT: usize = 1000;
+
+/// Who did something, by what way, and what they said to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     /// The person, as well as it is known.
@@ -49,6 +52,30 @@ pub struct Actor {
     pub via: String,
     /// The address that it came from, when there is one.
     pub from: String,
+    /// May be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+impl Actor {
+    /// Somebody who says nothing.
+    pub fn new(by: impl Into<String>, via: impl Into<String>, from: impl Into<String>) -> Self {
+        Self { by: by.into(), via: via.into(), from: from.into(), comment: String::new() }
+    }
+
+    /// The same with a comment, of which the first 1000 characters are kept.
+    #[must_use]
+    pub fn saying(self, comment: &str) -> Self {
+        Self { comment: comment.trim().chars().take(MAX_COMMENT).collect(), ..self }
+    }
+
+    /// For the history: `ben (api, from ::1): rolling back`.
+    pub(super) fn told(&self) -> String {
+        let Self { by, via, from, comment } = self;
+        let from = if from.is_empty() { String::new() } else { format!(", from {from}") };
+        let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
+        format!("{by} ({via}{from}){comment}")
+    }
 }
 
 /// An acknowledgement.

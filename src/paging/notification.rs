@@ -75,6 +75,9 @@ pub struct IncidentPart {
     /// Who has it in hand, if anybody has.
     #[serde(default)]
     pub acknowledged_by: Option<String>,
+    /// What they said to it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
 }
 
 /// Everything that is said, before a receiver gives it a form.
@@ -142,7 +145,22 @@ pub fn alert_order(a: &Labels, b: &Labels) -> Ordering {
             _ => {}
         }
     }
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+    label_order(a, b)
+}
+
+/// The order of label sets in Alertmanager: the smaller set first; of two as large, the one that lacks the first name that
+/// they do not share, and where the names are the same, by their values.
+pub fn label_order(a: &Labels, b: &Labels) -> Ordering {
+    let by_pairs = || {
+        for ((a_name, a_value), (b_name, b_value)) in a.iter().zip(b.iter()) {
+            match b_name.cmp(a_name).then_with(|| a_value.cmp(b_value)) {
+                Ordering::Equal => {}
+                different => return different,
+            }
+        }
+        Ordering::Equal
+    };
+    a.len().cmp(&b.len()).then_with(by_pairs)
 }
 
 /// The webhook's JSON body, version 4, in Go's order of the fields; what is ours comes after.

@@ -31,6 +31,8 @@ pub struct IncidentView {
     pub resolved_at: Option<Timestamp>,
     /// Empty when it ended by itself.
     pub resolved_by: String,
+    /// What they said to it; may be empty.
+    pub resolved_comment: String,
     pub judged: Option<JudgedView>,
     pub alerts: Vec<IncidentAlertView>,
     /// Also of those that are not in `alerts`.
@@ -53,6 +55,8 @@ pub struct AckView {
     /// The address that it came from; may be empty.
     pub from: String,
     pub at: Timestamp,
+    /// What was said to it; may be empty.
+    pub comment: String,
 }
 
 impl AckView {
@@ -149,9 +153,11 @@ impl IncidentView {
                 via: a.actor.via.clone(),
                 from: a.actor.from.clone(),
                 at: a.at,
+                comment: a.actor.comment.clone(),
             }),
             resolved_at: i.resolved_at,
             resolved_by: i.closed_by.as_ref().map(|a| a.by.clone()).unwrap_or_default(),
+            resolved_comment: i.closed_by.as_ref().map(|a| a.comment.clone()).unwrap_or_default(),
             judged: i.judged.as_ref().map(|j| JudgedView {
                 verdict: j.verdict.as_str(),
                 by: j.actor.by.clone(),
@@ -185,7 +191,7 @@ impl IncidentView {
 
 impl Serialize for IncidentView {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Incident", 22)?;
+        let mut s = serializer.serialize_struct("Incident", 24)?;
         s.serialize_field("id", &self.id)?;
         s.serialize_field("state", &self.state)?;
         s.serialize_field("title", &self.title)?;
@@ -203,12 +209,18 @@ impl Serialize for IncidentView {
             s.serialize_field("acknowledgedAt", &GoTime(Some(ack.at)))?;
             s.serialize_field("acknowledgedBy", &ack.by)?;
             s.serialize_field("acknowledgedVia", &ack.way())?;
+            if !ack.comment.is_empty() {
+                s.serialize_field("acknowledgedComment", &ack.comment)?;
+            }
         }
         if self.resolved_at.is_some() {
             s.serialize_field("resolvedAt", &GoTime(self.resolved_at))?;
         }
         if !self.resolved_by.is_empty() {
             s.serialize_field("resolvedBy", &self.resolved_by)?;
+        }
+        if !self.resolved_comment.is_empty() {
+            s.serialize_field("resolvedComment", &self.resolved_comment)?;
         }
         if let Some(judged) = &self.judged {
             s.serialize_field("judged", judged)?;

@@ -9,6 +9,5 @@ pub use alertmanager::{
     AlertmanagerSender, NOTIFICATIONS_TABLE, PreparedAlerting, SenderMetrics, SenderParts,
 };
 pub use config::{AlertingConfig, AlertmanagerConfig};
-pub(crate) use query::form_encode;
 pub use query::{MAX_POINTS, QueryError, QueryLimits, RangeSeries, RemoteQuery};
 pub use warm_start::WarmStartConfig;

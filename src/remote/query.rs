@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
-use crate::model::{Labels, Sample, Timestamp, parse_float};
+use crate::model::{Labels, Sample, Timestamp, parse_float, percent_encode};
 use crate::net::http::{HttpClient, HttpClientConfig, HttpRequest, HttpResponse, Limits, NetError};
 
 /// Points a series in one request; Prometheus refuses more than 11,000 steps.
@@ -145,7 +145,7 @@ impl RemoteQuery {
     ) -> Result<Vec<Matrix>, QueryError> {
         let form = format!(
             "query={}&start={}&end={}&step={}",
-            form_encode(expr),
+            percent_encode(expr),
             seconds(start),
             seconds(end),
             seconds(step)
@@ -225,18 +225,6 @@ fn seconds(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     let ms = ms.unsigned_abs();
     format!("{sign}{}.{:03}", ms / 1000, ms % 1000)
-}
-
-/// Percent-encodes a value of a form or of a query.
-pub(crate) fn form_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    for b in text.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(b)),
-            b => out += &format!("%{b:02X}"),
-        }
-    }
-    out
 }
 
 /// The pieces joined.

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
 use super::query::{QueryError, QueryLimits, RemoteQuery};
 use crate::model::Duration;
-use crate::net::http::with_http_client_fields;
+use crate::model::yaml::table;
+use crate::net::http::HttpClientConfig;
 
-with_http_client_fields! {
+table! {
     /// A Prometheus-compatible server.
-    #[derive(Debug, Clone, Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[derive(Debug, Clone)]
     pub struct WarmStartConfig {
         /// `http://prometheus:9090`, with its path prefix if it has one.
         pub url: String,
         /// Of one request; 30 s when left out.
-        #[serde(default)]
         pub timeout: Option<Duration>,
+        ..
+        /// How it is asked.
+        pub http: HttpClientConfig,
     }
 }
 
@@ -38,7 +38,7 @@ impl WarmStartConfig {
         if !["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme)) {
             return Err(format!("url: want http://HOST:PORT or https://HOST:PORT, not {:?}", self.url));
         }
-        self.http_client().validate()
+        self.http.validate()
     }
 
     /// Whom to ask; files are relative to `base_dir`.
@@ -47,7 +47,7 @@ impl WarmStartConfig {
     /// The client's configuration is no good.
     pub fn query(&self, base_dir: &Path) -> Result<RemoteQuery, QueryError> {
         let timeout = self.timeout.filter(|t| !t.is_zero()).map_or(LIMITS.timeout, Duration::to_std);
-        let query = RemoteQuery::in_dir(&self.url, &self.http_client(), base_dir)?;
+        let query = RemoteQuery::in_dir(&self.url, &self.http, base_dir)?;
         Ok(query.with_limits(QueryLimits { timeout, ..LIMITS }))
     }
 }

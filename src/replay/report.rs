@@ -16,6 +16,8 @@ use super::times::day;
 
 /// A month, ms: 30 days.
 pub const MONTH_MS: i64 = 30 * DAY_MS;
+/// The least that is taken for a month, ms: a tenth of it.
+pub const MONTH_FROM_MS: i64 = 3 * DAY_MS;
 /// Days of one rule in a picture.
 const MAX_DAYS: i64 = 366;
 
@@ -52,13 +54,17 @@ pub struct RuleReport {
     pub pages: u64,
     /// Pages that the bands ask for, which is what the budget is held against: without it, the bands would page so often.
     pub asked: u64,
-    pub pages_a_day: f64,
-    /// Pages in 30 days, and the exact 95 % interval for a Poisson process.
-    pub pages_a_month: f64,
-    pub pages_a_month_low: f64,
-    pub pages_a_month_high: f64,
+    /// Not there when less than a day was replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages_a_day: Option<f64>,
+    /// Not there when less than [`MONTH_FROM_MS`] was replayed: a single page of an hour would be 720 a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub month: Option<Month>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
+    /// Days of the budget's time, for each history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget_days: Option<f64>,
     /// What the budget allows in the replayed time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<f64>,
@@ -69,6 +75,16 @@ pub struct RuleReport {
     pub labels: Option<Labelled>,
     /// Pages by day, days without one too when they are not too many: `YYYY-MM-DD`, UTC.
     pub by_day: Vec<(String, u64)>,
+}
+
+/// Pages to expect in 30 days.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Month {
+    pub pages: f64,
+    /// The exact 95 % interval for a Poisson process.
+    pub low: f64,
+    pub high: f64,
 }
 
 /// One band of a sigma rule, or the whole of an alerting rule.
@@ -82,7 +98,9 @@ pub struct BandReport {
     pub action: &'static str,
     /// How often it began to fire (or to be crossed, if it is only recorded), over all series.
     pub events: u64,
-    pub events_a_day: f64,
+    /// Not there when less than a day was replayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_a_day: Option<f64>,
 }
 
 /// The smallest thresholds that keep the budget, each with everything else as it is.
@@ -165,7 +183,10 @@ fn rule(
     let exposure = recorder.exposures.iter().sum::<i64>();
     let days = exposure as f64 / DAY_MS as f64;
     let pages = recorder.pages.iter().filter(|p| p.first).count() as u64 + recorder.pages_dropped;
-    let (a_month, low, high) = rate_interval(pages, exposure, MONTH_MS);
+    let month = (exposure >= MONTH_FROM_MS).then(|| {
+        let (pages, low, high) = rate_interval(pages, exposure, MONTH_MS);
+        Month { pages, low, high }
+    });
     let own = match &spec.kind {
         RuleKind::Sigma(sigma) => sigma.detector.config().page_budget,
         _ => None,
@@ -202,11 +223,10 @@ fn rule(
         bands: bands(replayer, place, days),
         pages,
         asked: recorder.asked,
-        pages_a_day: if days > 0.0 { pages as f64 / days } else { 0.0 },
-        pages_a_month: a_month,
-        pages_a_month_low: low,
-        pages_a_month_high: high,
+        pages_a_day: a_day(pages, days),
+        month,
         budget: budget.map(|b| format!("{} per {}", b.pages, b.per)),
+        budget_days: budget.map(|b| b.per.as_secs_f64() / 86_400.0),
         allowed: may,
         over_budget: may.is_some_and(|most| recorder.asked as f64 > most),
         suggestion,
@@ -215,10 +235,14 @@ fn rule(
     }
 }
 
+/// How many a day, if there was a day.
+fn a_day(count: u64, days: f64) -> Option<f64> {
+    (days >= 1.0).then(|| count as f64 / days)
+}
+
 fn bands(replayer: &Replayer, place: usize, days: f64) -> Vec<BandReport> {
     let (_, spec) = replayer.rule(place);
     let counts = &replayer.recorders[place].bands;
-    let a_day = |events: u64| if days > 0.0 { events as f64 / days } else { 0.0 };
     match &spec.kind {
         RuleKind::Sigma(sigma) => {
             let paging = super::recorder::paging_bands(spec, sigma);
@@ -235,7 +259,7 @@ fn bands(replayer: &Replayer, place: usize, days: f64) -> Vec<BandReport> {
                 for_seconds: config.bands[i].for_.as_secs_f64(),
                 action: action(i),
                 events: count.events,
-                events_a_day: a_day(count.events),
+                events_a_day: a_day(count.events, days),
             };
             counts.iter().enumerate().map(row).collect()
         }
@@ -246,7 +270,7 @@ fn bands(replayer: &Replayer, place: usize, days: f64) -> Vec<BandReport> {
                 for_seconds: Duration::as_secs_f64(alerting.hold),
                 action: if pages { "page" } else { "alert" },
                 events: count.events,
-                events_a_day: a_day(count.events),
+                events_a_day: a_day(count.events, days),
             };
             counts.iter().map(row).collect()
         }

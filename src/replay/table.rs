@@ -5,7 +5,8 @@ use std::fmt::Write;
 use crate::chart;
 use crate::model::Duration;
 
-use super::report::{Report, RuleReport, Suggestion};
+use super::recorder::DAY_MS;
+use super::report::{MONTH_FROM_MS, Month, Report, RuleReport, Suggestion};
 
 /// More days than this are shown as months.
 const MOST_DAYS: usize = 62;
@@ -26,14 +27,14 @@ pub fn text(report: &Report, width: usize) -> String {
 fn one(out: &mut String, rule: &RuleReport, width: usize) {
     let _ = writeln!(
         out,
-        "{}:{}: {} ({}, {}, {} series, {} days)",
+        "{}:{}: {} ({}, {}, {} series, {})",
         rule.file,
         rule.line,
         rule.rule,
         rule.kind,
         rule.interval_seconds.map_or_else(|| "row by row".to_owned(), |s| format!("every {}", seconds(s))),
         rule.series,
-        short(rule.days)
+        days(rule.days)
     );
     let mut rows = vec![["band", "for", "does", "events", "a day"].map(str::to_owned).to_vec()];
     for band in &rule.bands {
@@ -42,30 +43,51 @@ fn one(out: &mut String, rule: &RuleReport, width: usize) {
             seconds(band.for_seconds),
             band.action.to_owned(),
             band.events.to_string(),
-            short(band.events_a_day),
+            band.events_a_day.map_or_else(|| "-".to_owned(), short),
         ]);
     }
     table(out, &rows);
-    let _ = write!(
-        out,
-        "  pages: {} ({} a day), expected a month: {} (95 %: {} to {})",
-        rule.pages,
-        short(rule.pages_a_day),
-        short(rule.pages_a_month),
-        short(rule.pages_a_month_low),
-        short(rule.pages_a_month_high)
-    );
-    out.push('\n');
+    if rule.series == 0 && rule.kind == "sigma" {
+        let why =
+            if rule.failures > 0 { "see below" } else { "the expression found nothing in this history" };
+        let _ = writeln!(out, "  no series: {why}");
+    }
+    let _ = write!(out, "  pages: {}", rule.pages);
+    if let Some(a_day) = rule.pages_a_day {
+        let _ = write!(out, " ({} a day)", short(a_day));
+    }
+    match rule.month {
+        Some(Month { pages, low, high }) => {
+            let (pages, low, high) = (short(pages), short(low), short(high));
+            let _ = writeln!(out, ", expected a month: {pages} (95 %: {low} to {high})");
+        }
+        None if rule.days > 0.0 => {
+            let _ = writeln!(
+                out,
+                "; {} of history say nothing of a month: that takes {} at least, and 30 to be sound",
+                days(rule.days),
+                days(MONTH_FROM_MS as f64 / DAY_MS as f64)
+            );
+        }
+        None => out.push('\n'),
+    }
     if let (Some(budget), Some(allowed)) = (&rule.budget, rule.allowed) {
-        let verdict = if rule.over_budget { "OVER BUDGET" } else { "within budget" };
+        let verdict = match rule.over_budget {
+            true => "OVER BUDGET",
+            false if short_of_budget(rule) => {
+                "within budget so far (the history is shorter than the budget's time)"
+            }
+            false => "within budget",
+        };
         let _ = writeln!(
             out,
             "  budget: {budget}, {} in this time; the bands ask for {}: {verdict}",
             short(allowed),
-            rule.asked
+            rule.asked,
         );
     }
-    if let Some(suggestion) = &rule.suggestion {
+    // Of little history nearly anything keeps the budget: that says nothing.
+    if let Some(suggestion) = rule.suggestion.as_ref().filter(|_| rule.over_budget || rule.month.is_some()) {
         suggest(out, rule, suggestion);
     }
     if let Some(l) = &rule.labels {
@@ -114,7 +136,10 @@ fn suggest(out: &mut String, rule: &RuleReport, suggestion: &Suggestion) {
         out.push_str("  too noisy to look for a threshold that keeps the budget\n");
         return;
     }
-    let pages = |n: Option<u64>| n.map_or_else(String::new, |n| format!(" ({n} pages)"));
+    let pages = |n: Option<u64>| match n {
+        Some(1) => " (1 page)".to_owned(),
+        n => n.map_or_else(String::new, |n| format!(" ({n} pages)")),
+    };
     let sigma = suggestion
         .sigma
         .map_or_else(|| "none up to 100".to_owned(), |s| format!("{s}σ{}", pages(suggestion.sigma_pages)));
@@ -144,6 +169,21 @@ fn table(out: &mut String, rows: &[Vec<String>]) {
         }
         out.push_str(line.trim_end());
         out.push('\n');
+    }
+}
+
+/// Less was replayed than the budget is for.
+fn short_of_budget(rule: &RuleReport) -> bool {
+    !rule.over_budget && rule.budget_days.is_some_and(|d| rule.days < d)
+}
+
+/// A time as people say it.
+fn days(days: f64) -> String {
+    match days * 86_400.0 {
+        _ if days >= 1.0 => format!("{} days", short(days)),
+        s if s >= 7200.0 => format!("{} hours", short(s / 3600.0)),
+        s if s >= 120.0 => format!("{} minutes", short(s / 60.0)),
+        s => format!("{} seconds", short(s)),
     }
 }
 

@@ -10,18 +10,20 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{Labels, Timestamp};
+use crate::sigma::MAX_BANDS;
 
 use super::budget::Reason;
 use super::file::{RuleKind, SigmaSpec};
-use super::firings::{Firing, Firings, KEPT};
+
 use super::group::{Group, Rule};
+use super::noise::{KEPT, Noise, Stretch};
 use super::pages::{PageHistory, PageRecord, REMEMBERED, Tally};
 use super::relearn::{Incident, Incidents};
 use super::standing::{Grounds, LastPage, SeriesPages, Standing};
 use super::widening::Widening;
 
 /// The first bytes of the file; the last one is the version.
-const MAGIC: &[u8; 8] = b"SBSIGMA\x03";
+const MAGIC: &[u8; 8] = b"SBSIGMA\x04";
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 256 << 20;
 const CHECKSUM: usize = 8;
@@ -104,15 +106,17 @@ fn encode_rule(out: &mut Vec<u8>, rule: &Rule, spec: &SigmaSpec) -> usize {
 
 fn put_history(out: &mut Vec<u8>, history: &PageHistory) {
     put_widening(out, history.widening());
-    let firings = history.firings();
-    out.extend(firings.born.unwrap_or(Timestamp::MIN).to_le_bytes());
-    out.extend(firings.count.to_le_bytes());
-    out.extend(firings.counted.to_le_bytes());
-    out.extend((firings.kept.len() as u32).to_le_bytes());
-    for firing in &firings.kept {
-        out.extend(firing.t.to_le_bytes());
-        out.extend(firing.peak.to_le_bytes());
-        out.push(u8::from(firing.paged));
+    out.extend((history.noise().len() as u32).to_le_bytes());
+    for noise in history.noise() {
+        out.extend(noise.for_ms.to_le_bytes());
+        out.push(u8::from(noise.settled));
+        out.push(u8::from(noise.before.is_some()));
+        for stretch in noise.before.iter().chain([&noise.now]) {
+            out.extend(stretch.born.to_le_bytes());
+            out.extend(stretch.count.to_le_bytes());
+            out.extend((stretch.kept.len() as u32).to_le_bytes());
+            stretch.kept.iter().for_each(|reach| out.extend(reach.to_le_bytes()));
+        }
     }
     let older = history.older();
     for n in [older.pages, older.useful, older.useless] {
@@ -140,20 +144,24 @@ fn read_widening(rest: &mut &[u8]) -> Option<Widening> {
     Widening::restored(real(rest)?, i64::from_le_bytes(chunk(rest)?))
 }
 
-fn read_firings(rest: &mut &[u8]) -> Option<Firings> {
-    let born = Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN);
-    let count = Some(real(rest)?).filter(|c| *c >= 0.0)?;
-    let counted = i64::from_le_bytes(chunk(rest)?);
-    let mut kept: Vec<Firing> = Vec::new();
+fn read_noise(rest: &mut &[u8]) -> Option<Noise> {
+    let for_ms = i64::from_le_bytes(chunk(rest)?);
+    let settled = chunk::<1>(rest)?[0] != 0;
+    let before = if chunk::<1>(rest)?[0] != 0 { Some(read_stretch(rest)?) } else { None };
+    Some(Noise { for_ms, settled, before, now: read_stretch(rest)? })
+}
+
+fn read_stretch(rest: &mut &[u8]) -> Option<Stretch> {
+    let (born, count) = (i64::from_le_bytes(chunk(rest)?), u32::from_le_bytes(chunk(rest)?));
+    let mut kept: Vec<f64> = Vec::new();
     for _ in 0..number(rest).filter(|n| *n <= KEPT)? {
-        let (t, peak) = (i64::from_le_bytes(chunk(rest)?), real(rest)?);
-        let paged = chunk::<1>(rest)?[0] != 0;
-        if peak <= 0.0 || kept.last().is_some_and(|before| before.peak < peak) {
+        let reach = real(rest)?;
+        if reach <= 0.0 || kept.last().is_some_and(|before| *before < reach) {
             return None;
         }
-        kept.push(Firing { t, peak, paged });
+        kept.push(reach);
     }
-    Some(Firings { born, count, counted, kept })
+    Some(Stretch { born, count, kept })
 }
 
 fn put_pages(out: &mut Vec<u8>, pages: &SeriesPages) {
@@ -253,7 +261,10 @@ fn read_rule(rest: &mut &[u8]) -> Option<((String, String), Stored)> {
 
 fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
     let widening = read_widening(rest)?;
-    let firings = read_firings(rest)?;
+    let mut noise = Vec::new();
+    for _ in 0..number(rest).filter(|n| *n <= MAX_BANDS)? {
+        noise.push(read_noise(rest)?);
+    }
     let mut count = || Some(u64::from_le_bytes(chunk(rest)?));
     let older = Tally { pages: count()?, useful: count()?, useless: count()? };
     let len = number(rest).filter(|n| *n <= REMEMBERED)?;
@@ -269,7 +280,7 @@ fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
         };
         pages.push(PageRecord { t, series, zscore, useful });
     }
-    Some(PageHistory::restored(pages, older, widening, firings))
+    Some(PageHistory::restored(pages, older, widening, noise))
 }
 
 fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
@@ -295,7 +306,13 @@ fn read_pages(rest: &mut &[u8]) -> Option<SeriesPages> {
     for _ in 0..chunk::<1>(rest)?[0] {
         over.push(Some(i64::from_le_bytes(chunk(rest)?)).filter(|t| *t != Timestamp::MIN));
     }
-    Some(SeriesPages { standing, last: Some(last).filter(|l| l.t != Timestamp::MIN), widening, over })
+    Some(SeriesPages {
+        standing,
+        last: Some(last).filter(|l| l.t != Timestamp::MIN),
+        widening,
+        over,
+        spells: Vec::new(),
+    })
 }
 
 fn chunk<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -342,8 +359,9 @@ mod tests {
         let after = spec.detector.config().after_page.plan(true);
         history.push(&after, PageRecord { t: 5_000, series: 7, zscore: 4.5, useful: Some(true) });
         history.push(&after, PageRecord { t: 6_000, series: 8, zscore: 9.0, useful: None });
-        history.born(3_000);
-        history.fired("2 per 30d".parse().unwrap(), 7_000, Firing { t: 5_000, peak: 4.5, paged: true });
+        for (t, reach) in [(5_000, 4.5), (6_000, 3.5), (7_000, 0.0)] {
+            history.noise_over(300_000, 3_000).add("2 per 30d".parse().unwrap(), t, reach, t > 5_000);
+        }
         let standings = [
             Standing::Calm,
             Standing::Held { since: 9, reason: Reason::Spent, from: 9.5, worst: 4.0 },
@@ -357,7 +375,11 @@ mod tests {
             let warm = spec.detector.warm((0..300).map(|t| (t * 15_000, t as f64 % 7.0)), &[]);
             let last = (i > 0).then_some(LastPage { t: 6_000, worst: 9.0 });
             let widening = Widening { factor: 1.5, since: i as i64 };
-            (labels, warm, SeriesPages { standing, last, widening, over: vec![None, Some(4)] })
+            (
+                labels,
+                warm,
+                SeriesPages { standing, last, widening, over: vec![None, Some(4)], spells: Vec::new() },
+            )
         });
         let mut incidents = Incidents::default();
         incidents.add(Incident { series: None, from: 1, to: 2 }, 1_000);

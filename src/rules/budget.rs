@@ -3,12 +3,11 @@
 //! Bands fire at their own σ; that freezes the baseline, and it is what is drawn. Whether a firing is a *page* depends on what people were
 //! paged for before. This is the only place where that is decided. Each page widens what a page needs (`after_page.widen`), the
 //! series that paged is quiet for a while (`after_page.quiet`), and once the budget is spent only something worse than what was last
-//! paged for passes. Something worse always passes, with one exception: when a rule's bands fire far more often than its budget allows, being worse
-//! than the last page is what its noise does by itself ([`super::firings`]), and a page must be farther than that. Pure: `now` comes in, and nothing
-//! here can fail.
+//! paged for passes. Something worse always passes. What is not worse must be farther out than the rule's own noise reaches
+//! ([`super::noise`]). Pure: `now` comes in, and nothing here can fail.
 
 use crate::model::Timestamp;
-use crate::sigma::{AfterPagePlan, PageBudget};
+use crate::sigma::{AfterPagePlan, MAX_BANDS, PageBudget};
 
 use super::file::{RuleSpec, SigmaSpec};
 use super::pages::PageHistory;
@@ -30,6 +29,9 @@ pub struct Policy {
     pub(super) bands: Vec<Option<PagingBand>>,
 }
 
+/// A number for each band of a rule.
+pub(super) type ByBand = [f64; MAX_BANDS];
+
 impl Policy {
     /// That of a rule.
     pub fn of(rule: &RuleSpec, spec: &SigmaSpec) -> Self {
@@ -50,7 +52,13 @@ impl Policy {
 
     /// The σ of the lowest paging band; infinite when none pages.
     pub fn lowest(&self) -> f64 {
-        self.bands.iter().flatten().map(|b| b.sigma).next().unwrap_or(f64::INFINITY)
+        self.first().1
+    }
+
+    /// Index and σ of the lowest paging band.
+    pub(super) fn first(&self) -> (usize, f64) {
+        let mut bands = self.bands.iter().enumerate().filter_map(|(i, b)| Some((i, b.as_ref()?.sigma)));
+        bands.next().unwrap_or((0, f64::INFINITY))
     }
 }
 
@@ -63,7 +71,7 @@ pub enum Reason {
     Widened,
     /// The budget is spent.
     Spent,
-    /// The bands fire so often that noise explains it.
+    /// Noise like the rule's own reaches that far.
     Noise,
 }
 
@@ -76,27 +84,33 @@ pub(super) struct Level {
     pub spent: bool,
     /// What is worse than this was not paged for yet; infinite before the first page, and without a budget.
     pub worse: f64,
-    /// What the rule's own noise reaches; 0 unless it is noisy.
-    pub noise: f64,
+    /// What the rule's own noise reaches, by band; 0 where that is less than the band's σ.
+    pub noise: ByBand,
 }
 
 impl Level {
     pub fn of(policy: &Policy, rule: &PageHistory, now: Timestamp) -> Self {
         let Some(budget) = policy.budget else {
-            return Self { factor: 1.0, spent: false, worse: f64::INFINITY, noise: 0.0 };
+            return Self { factor: 1.0, spent: false, worse: f64::INFINITY, noise: [0.0; MAX_BANDS] };
         };
         let spent = rule.used(budget, now) >= budget.pages as usize;
+        let mut noise = [0.0; MAX_BANDS];
+        for (band, out) in policy.bands.iter().zip(&mut noise).filter(|_| !spent) {
+            let Some(PagingBand { sigma, for_ms }) = *band else { continue };
+            let reach = rule.noise_reaches(budget, now, (sigma, for_ms));
+            *out = if reach > sigma { reach } else { 0.0 };
+        }
         Self {
             factor: rule.widening().factor(&policy.after, now),
             spent,
             worse: rule.last().map_or(f64::INFINITY, |page| page.zscore * policy.after.worse),
-            noise: rule.noise(budget, now, spent),
+            noise,
         }
     }
 
-    /// From which distance on a band of this sigma pages.
-    pub fn from(&self, sigma: f64) -> f64 {
-        Bar { rule: *self, factor: self.factor, quiet: false, own: 0.0, worse: self.worse }.from(sigma)
+    /// From which distance on the lowest band pages.
+    pub fn from(&self, policy: &Policy) -> f64 {
+        Bar { rule: *self, factor: self.factor, quiet: false, own: 0.0, worse: self.worse }.from(policy)
     }
 }
 
@@ -115,30 +129,38 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// Is something `distance` σ away enough for a page of a band of this sigma?
-    pub fn passes(&self, sigma: f64, distance: f64) -> bool {
-        let enough =
-            || !self.rule.spent && distance >= sigma * self.factor && (!self.quiet || distance > self.own);
-        distance >= sigma && distance > self.rule.noise && (distance > self.worse || enough())
+    /// Is something `distance` σ away enough for a page of the band with this index and sigma?
+    pub fn passes(&self, band: usize, sigma: f64, distance: f64) -> bool {
+        let enough = || {
+            !self.rule.spent
+                && distance >= sigma * self.factor
+                && distance > self.rule.noise.get(band).copied().unwrap_or(0.0)
+                && (!self.quiet || distance > self.own)
+        };
+        distance >= sigma && (distance > self.worse || enough())
     }
 
-    /// Nothing is held back.
-    pub fn is_open(&self) -> bool {
-        self.factor <= 1.0 && !self.rule.spent && !self.quiet && self.rule.noise <= 0.0
+    /// Nothing is held back of a band with this index, nor of those below.
+    pub fn is_open(&self, top: usize) -> bool {
+        let noise = self.rule.noise.iter().take(top + 1).any(|n| *n > 0.0);
+        self.factor <= 1.0 && !self.rule.spent && !self.quiet && !noise
     }
 
-    /// From which distance on a band of this sigma pages.
-    pub fn from(&self, sigma: f64) -> f64 {
+    /// From which distance on the lowest band pages.
+    pub fn from(&self, policy: &Policy) -> f64 {
+        let (band, sigma) = policy.first();
         let worse = self.worse.max(sigma);
-        let enough = (sigma * self.factor).max(if self.quiet { self.own } else { 0.0 });
-        (if self.rule.spent { worse } else { enough.min(worse) }).max(self.rule.noise)
+        let noise = self.rule.noise.get(band).copied().unwrap_or(0.0);
+        let enough = (sigma * self.factor).max(if self.quiet { self.own } else { 0.0 }).max(noise);
+        if self.rule.spent { worse } else { enough.min(worse) }
     }
 
-    /// Why something so far away, for which a band of this sigma fires, is held back.
-    pub fn reason(&self, sigma: f64, distance: f64) -> Reason {
-        let without = Self { rule: Level { noise: 0.0, ..self.rule }, ..*self };
+    /// Why something so far away, for which the lowest band fires, is held back.
+    pub fn reason(&self, policy: &Policy, distance: f64) -> Reason {
+        let without = Self { rule: Level { noise: [0.0; MAX_BANDS], ..self.rule }, ..*self };
+        let (band, sigma) = policy.first();
         match self {
-            _ if without.passes(sigma, distance) => Reason::Noise,
+            _ if without.passes(band, sigma, distance) => Reason::Noise,
             Self { rule: Level { spent: true, .. }, .. } => Reason::Spent,
             Self { quiet: true, .. } => Reason::Quiet,
             _ => Reason::Widened,

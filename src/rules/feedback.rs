@@ -114,13 +114,36 @@ pub fn feedback<'a>(
                 let id = series.map_or(0, |l| l.fingerprint().0);
                 taken.pages += usize::from(rule.state().sigma.pages.mark(id, from, to, useful));
             }
-            Feedback::NewNormal => taken.series += rule.state().sigma.rebase(spec, series.as_ref()),
+            Feedback::NewNormal => {
+                taken.series += new_normal(context, group, rule, spec, series.as_ref(), now)
+            }
             Feedback::Incident { from, to } => {
                 taken.add(take_out(context, group, rule, spec, series, (from, to), now));
             }
         }
     }
     taken
+}
+
+/// Evaluations that say at most where a series is now.
+const PRESENT: i64 = 20;
+
+fn new_normal(
+    context: &Context<'_>,
+    group: &Group,
+    rule: &Rule,
+    spec: &SigmaSpec,
+    series: Option<&Labels>,
+    now: Timestamp,
+) -> usize {
+    let config = spec.detector.config();
+    let end = rule.state().evaluated_at.unwrap_or(now) - group.query_offset_ms;
+    let span = Span { start: end - PRESENT * group.interval_ms, end, step: group.interval_ms };
+    // Only where the expression itself is judged. What cannot be read is not needed.
+    let plain = !config.baseline.counter && config.judge.terms.iter().all(|t| t.mean.is_none());
+    let history =
+        if plain { relearn::read(context, &rule.spec, span).unwrap_or_default() } else { Vec::new() };
+    rule.state().sigma.rebase(spec, series, &history)
 }
 
 fn take_out(
@@ -147,7 +170,15 @@ fn take_out(
     }
     match relearn::read(context, &rule.spec, Span::of(spec, end, group.interval_ms, count)) {
         Ok(history) => {
-            let done = relearn::relearn(group, rule, spec, history, series.as_ref(), end, 0.5);
+            let done = relearn::relearn(
+                group,
+                rule,
+                spec,
+                history,
+                series.as_ref(),
+                end,
+                relearn::Worth { least: 0.5, dense: false },
+            );
             taken.series = done.series;
             if done.too_short > 0 || done.series == 0 {
                 taken.notes.push(format!(

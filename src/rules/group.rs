@@ -390,14 +390,6 @@ pub fn key(file: &Path, group: &str) -> String {
 
 /// Where a person sees the rule's expression.
 fn generator_url(context: &Context<'_>, rule: &RuleSpec) -> String {
-    let expr = rule.expr.to_string();
-    let mut escaped = String::with_capacity(expr.len() + 16);
-    for b in expr.bytes() {
-        match b {
-            b' ' => escaped.push('+'),
-            b if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) => escaped.push(char::from(b)),
-            b => escaped += &format!("%{b:02X}"),
-        }
-    }
-    format!("{}/graph?g0.expr={escaped}&g0.tab=1", context.settings.external_url)
+    let expr = crate::model::query_encode(&rule.expr.to_string());
+    format!("{}/graph?g0.expr={expr}&g0.tab=1", context.settings.external_url)
 }

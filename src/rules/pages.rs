@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::model::Timestamp;
-use crate::sigma::{AfterPagePlan, PageBudget, coin_p_value};
+use crate::sigma::{AfterPagePlan, MAX_BANDS, PageBudget, coin_p_value};
 
-use super::firings::{Firing, Firings};
+use super::noise::Noise;
 use super::widening::Widening;
 
 /// How far back an explanation counts, ms: 30 days.
@@ -61,7 +61,7 @@ pub struct PageHistory {
     /// Those that are not remembered one by one any more.
     older: Tally,
     widening: Widening,
-    firings: Firings,
+    noise: Vec<Noise>,
 }
 
 impl PageHistory {
@@ -70,9 +70,9 @@ impl PageHistory {
         pages: Vec<PageRecord>,
         older: Tally,
         widening: Widening,
-        firings: Firings,
+        noise: Vec<Noise>,
     ) -> Self {
-        let mut history = Self { pages: VecDeque::new(), older, widening, firings };
+        let mut history = Self { pages: VecDeque::new(), older, widening, noise };
         for page in pages {
             history.remember(page);
         }
@@ -120,29 +120,50 @@ impl PageHistory {
         &self.widening
     }
 
-    /// A firing of a paging band is over.
-    pub(super) fn fired(&mut self, budget: PageBudget, now: Timestamp, firing: Firing) {
-        self.firings.add(budget, now, firing);
+    /// What is known of the rule's noise over this `for`, which is watched from now on at the latest.
+    pub(super) fn noise_over(&mut self, for_ms: i64, now: Timestamp) -> &mut Noise {
+        let at = self.noise.iter().position(|n| n.for_ms == for_ms).unwrap_or_else(|| {
+            // As many as a rule has bands; those of bands that are gone go.
+            if self.noise.len() >= MAX_BANDS {
+                self.noise.remove(0);
+            }
+            self.noise.push(Noise::new(for_ms, now));
+            self.noise.len() - 1
+        });
+        &mut self.noise[at]
     }
 
-    /// From now on something may fire.
-    pub(super) fn born(&mut self, now: Timestamp) {
-        self.firings.born.get_or_insert(now);
+    /// What the rule's own noise reaches for so long, σ; `sigma` is that of the band.
+    pub(super) fn noise_reaches(
+        &self,
+        budget: PageBudget,
+        now: Timestamp,
+        (sigma, for_ms): (f64, i64),
+    ) -> f64 {
+        let known = self.noise.iter().find(|n| n.for_ms == for_ms);
+        known.map_or_else(
+            || Noise::new(for_ms, now).reach(budget, now, sigma),
+            |n| n.reach(budget, now, sigma),
+        )
     }
 
-    /// The rule judges something else from now on: how far its bands fired says nothing any more.
-    pub(super) fn forget_firings(&mut self) {
-        self.firings = Firings::default();
+    /// What was learnt of the noise elsewhere, where that reaches farther back.
+    pub(super) fn learn_noise(&mut self, other: Self) {
+        for noise in other.noise {
+            let known = self.noise_over(noise.for_ms, noise.born());
+            if known.is_empty() || known.born() > noise.born() {
+                *known = noise;
+            }
+        }
     }
 
-    pub(super) fn firings(&self) -> &Firings {
-        &self.firings
+    /// The rule judges something else from now on: how far that was out says nothing any more.
+    pub(super) fn forget_noise(&mut self) {
+        self.noise.clear();
     }
 
-    /// What the rule's own noise reaches, σ; 0 unless its bands fire far more often than the budget allows.
-    pub(super) fn noise(&self, budget: PageBudget, now: Timestamp, spent: bool) -> f64 {
-        let useful = |t| self.pages.iter().rev().any(|p| p.t == t && p.useful == Some(true));
-        self.firings.reach(budget, now, spent, useful)
+    pub(super) fn noise(&self) -> &[Noise] {
+        &self.noise
     }
 
     /// Pages that count towards the budget at `now`.

@@ -6,10 +6,14 @@ use crate::model::{Labels, METRIC_NAME, Timestamp, is_stale_nan};
 use crate::promql::Value as QueryValue;
 use crate::sigma::{Phase, SeriesState};
 
+use super::budget::Policy;
 use super::context::Context;
 use super::file::{RuleSpec, SigmaSpec};
 use super::group::{Group, Rule};
+use super::pages::PageHistory;
+use super::round::told;
 use super::sigma_rule::SigmaState;
+use super::standing::SeriesPages;
 
 /// The most points that a baseline learns from history.
 const WARM_POINTS: i64 = 2_000;
@@ -52,6 +56,20 @@ pub(super) fn read(context: &Context<'_>, rule: &RuleSpec, span: Span) -> Result
         (labels.without(|n| n == METRIC_NAME), points)
     });
     Ok(series.collect())
+}
+
+/// Learns one series from its points, without what is `out`; and what its noise is like, into `noise`.
+pub(super) fn warm(
+    (policy, spec): (&Policy, &SigmaSpec),
+    points: Vec<(Timestamp, f64)>,
+    out: &[(Timestamp, Timestamp)],
+    noise: &mut PageHistory,
+) -> SeriesState {
+    let mut series = SeriesPages::default();
+    spec.detector.warm_seen(points, out, |t, evaluation| {
+        let (distance, settled) = told(&spec.detector, &evaluation.judgement);
+        series.watch(policy, noise, t, distance, settled);
+    })
 }
 
 /// An interval that a person called an incident: nothing in it is normal.
@@ -127,8 +145,17 @@ pub(super) fn learnt(spec: &SigmaSpec, state: &SeriesState) -> u64 {
     spec.detector.evaluate(&mut copy, t, f64::NAN).judgement.samples
 }
 
+/// What a history is good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Worth {
+    /// A baseline is replaced when the history is at least so long, as a share of what the baseline knows.
+    pub least: f64,
+    /// It has a point for each evaluation, so it tells of the rule's noise as well.
+    pub dense: bool,
+}
+
 /// Puts baselines learnt from `history` in the place of those of a rule, without incidents and what fires now. A baseline that
-/// knows more than twice as much as the history tells stays. Holds the rule for moments only.
+/// knows more than `1 / least` times as much as the history tells stays. Holds the rule for moments only.
 pub(super) fn relearn(
     group: &Group,
     rule: &Rule,
@@ -136,7 +163,7 @@ pub(super) fn relearn(
     history: History,
     only: Option<&Labels>,
     now: Timestamp,
-    least: f64,
+    Worth { least, dense }: Worth,
 ) -> Relearnt {
     let mut done = Relearnt::default();
     let window = spec.detector.config().baseline.window.ms();
@@ -145,6 +172,8 @@ pub(super) fn relearn(
         let names = history.iter().map(|(l, _)| l).filter(|l| only.is_none_or(|o| o == *l));
         names.filter_map(|l| Some((l.clone(), known(state, l, spec)?))).collect()
     };
+    let policy = Policy::of(&rule.spec, spec);
+    let mut noise = PageHistory::default();
     for (labels, points) in history {
         let Some(known) = wanted.remove(&labels) else { continue };
         let (Some(first), Some(last)) = (points.first().map(|p| p.0), points.last().map(|p| p.0)) else {
@@ -153,7 +182,7 @@ pub(super) fn relearn(
         // So long it has been learning, as far as the window reaches.
         let learning =
             i64::try_from(known.learnt).unwrap_or(i64::MAX).saturating_mul(group.interval_ms).min(window);
-        let warm = spec.detector.warm(points, &known.out);
+        let warm = warm((&policy, spec), points, &known.out, &mut noise);
         let long = last.saturating_sub(first) as f64;
         let ready = u64::from(spec.detector.config().baseline.min_samples);
         if long < learning as f64 * least || learnt(spec, &warm) < ready.min(known.learnt).max(2) {
@@ -164,6 +193,9 @@ pub(super) fn relearn(
             spec.detector.relearnt(&mut series.state, warm, now);
             done.series += 1;
         }
+    }
+    if dense {
+        rule.state().sigma.pages.learn_noise(noise);
     }
     done
 }

@@ -1,7 +1,7 @@
 //! One evaluation of a rule, as far as its pages go: every series is seen once, and it is said which of them page.
 
 use crate::model::Timestamp;
-use crate::sigma::{Detector, Evaluation};
+use crate::sigma::{Detector, Evaluation, Judgement, Model};
 
 use super::budget::{Level, Policy};
 use super::context::Paged;
@@ -18,6 +18,19 @@ pub struct Decision {
     /// How near a page this is, from 0 to 1: 0.5 and more exactly when a page of the series goes out. Below, half of the distance as a
     /// share of what the lowest paging band needs. 0 if nobody wants to know.
     pub score: f64,
+}
+
+/// How far out a value is, in σ, when it tells of the rule's noise; NaN otherwise: what novelty finds while it is cold is new because
+/// everything is. And whether the model knows what it needs to know: seasonal, until a season is over, is another one.
+pub(super) fn told(detector: &Detector, judgement: &Judgement) -> (f64, bool) {
+    let baseline = &detector.config().baseline;
+    let told = judgement.ready || baseline.model != Model::Novelty;
+    let season = match baseline.model {
+        Model::Seasonal => baseline.seasonality.iter().map(|s| s.ms()).max().unwrap_or(0) + baseline.lag.ms(),
+        _ => 0,
+    };
+    let distance = if told && judgement.zscore.is_finite() { detector.distance(judgement) } else { f64::NAN };
+    (distance, judgement.age_ms > season || season == 0)
 }
 
 /// See the module.
@@ -58,20 +71,21 @@ impl<'a> Round<'a> {
     ) -> Decision {
         let known = if judgement.zscore.is_finite() { detector.distance(judgement) } else { f64::NAN };
         let (distance, cold) = if judgement.ready { (known, f64::NAN) } else { (f64::NAN, known) };
-        if judgement.ready && self.policy.budget.is_some() {
-            self.history.born(self.now);
+        if self.policy.budget.is_some() {
+            let (distance, settled) = told(detector, judgement);
+            series.watch(self.policy, self.history, self.now, distance, settled);
         }
         let near = known >= self.policy.lowest();
         if !self.scored && bands.top.is_none() && series.rests() && !near {
             return Decision { paged: Paged::No, score: 0.0 };
         }
-        let (level, lowest) = (self.level(), self.policy.lowest());
+        let level = self.level();
         let top = bands.top;
         let series_id = top.map_or(0, |_| fingerprint());
         let after = self.policy.after.matured(judgement.age_ms, judgement.samples);
         let sight = Sight { now: self.now, distance, cold, top, series: series_id, after };
         let before = series.standing();
-        let needed = if self.scored { series.bar(self.policy, level, sight).from(lowest) } else { 1.0 };
+        let needed = if self.scored { series.bar(self.policy, level, sight).from(self.policy) } else { 1.0 };
         if series.step(self.policy, self.history, level, self.paging, sight) {
             self.paging = true;
         }

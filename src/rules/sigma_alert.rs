@@ -189,7 +189,9 @@ fn said_of_budget(
                 Reason::Quiet => "this series paged a short while ago".to_owned(),
                 Reason::Widened => format!("pages before it widened the bands ({used})"),
                 Reason::Spent => format!("the page budget is spent ({used})"),
-                Reason::Noise => format!("the rule fires so often that noise explains it ({used})"),
+                Reason::Noise => {
+                    format!("noise may reach that far, by all that is known of these series so far ({used})")
+                }
             };
             Some(format!("a ticket, not a page: {why}. More than {}σ would page.", four(from)))
         }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::model::{Labels, METRIC_NAME, MetricMetadata, MetricType, Timestamp};
 use crate::promql::VectorSample;
-use crate::sigma::{Action, Detector, Evaluation, Judgement, Record, SeriesState};
+use crate::sigma::{Action, Detector, Evaluation, Judgement, Phase, Record, SeriesState};
 use crate::storage::Storage;
 
 use super::alerting::At;
@@ -105,7 +105,7 @@ impl SigmaState {
             }
         }
         if before.config().baseline != after.config().baseline {
-            self.pages.forget_firings();
+            self.pages.forget_noise();
         }
         self.warmed = false;
     }
@@ -114,17 +114,20 @@ impl SigmaState {
     /// it is learnt in the place of what is known.
     pub fn expression_changed(&mut self) {
         (self.warmed, self.relearn) = (false, true);
-        self.pages.forget_firings();
+        self.pages.forget_noise();
     }
 
-    /// "This is the new normal", for one series or all: the centre moves to the last value. How many it were.
-    pub fn rebase(&mut self, spec: &SigmaSpec, only: Option<&Labels>) -> usize {
+    /// "This is the new normal", for one series or all: the centre moves to the level of the last values, where they are known, or else to the
+    /// last one. How many it were.
+    pub fn rebase(&mut self, spec: &SigmaSpec, only: Option<&Labels>, history: &History) -> usize {
         let mut count = 0;
         for (labels, series) in &mut self.series {
             if only.is_some_and(|o| o != labels) {
                 continue;
             }
-            if let Some(level) = series.last.map(|e| e.judgement.value).filter(|v| v.is_finite()) {
+            let last = series.last.map(|e| e.judgement.value).filter(|v| v.is_finite());
+            let points = history.iter().find(|(l, _)| l == labels).map_or(&[][..], |(_, points)| points);
+            if let Some(level) = last.map(|v| present_level(&series.state, points).unwrap_or(v)) {
                 spec.detector.rebase(&mut series.state, level);
                 count += 1;
             }
@@ -133,11 +136,31 @@ impl SigmaState {
     }
 }
 
+/// Values before the last that say where a series is when nothing of it has crossed a band.
+const LAST_VALUES: usize = 5;
+
+/// Where a series is now, of values that end at the last one: the median of those since a band was crossed, since a single one is mostly noise.
+fn present_level(state: &SeriesState, points: &[(Timestamp, f64)]) -> Option<f64> {
+    let crossed = state.bands.states().iter().filter_map(|b| match b.phase {
+        Phase::Firing { active, .. } => Some(active),
+        Phase::Pending { since } => Some(since),
+        Phase::Inactive => None,
+    });
+    let from = crossed.min().map_or(points.len().saturating_sub(LAST_VALUES), |since| {
+        points.partition_point(|(t, _)| *t < since)
+    });
+    let mut values: Vec<f64> = points.get(from..)?.iter().map(|p| p.1).filter(|v| v.is_finite()).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
 /// What was read for one evaluation.
 pub(super) struct Read {
     samples: Vec<VectorSample>,
     /// Learnt from stored samples, for a rule that knows nothing yet.
     history: History,
+    /// It has a point for each evaluation.
+    dense: bool,
 }
 
 /// Reads what the evaluation needs: everything that needs no lock. `cold`: the rule knows no series.
@@ -154,14 +177,15 @@ pub(super) fn read(
     if samples.len() > most {
         return Err(format!("exceeded limit of {most} with {} series", samples.len()));
     }
-    let mut history = History::new();
+    let (mut history, mut dense) = (History::new(), false);
     if cold && !samples.is_empty() {
         let (end, one) = (at.read, interval_ms.max(1));
         // What cannot be read is not learnt: the rule starts cold.
-        history =
-            relearn::read(context, rule, Span::of(spec, end - one, one, samples.len())).unwrap_or_default();
+        let span = Span::of(spec, end - one, one, samples.len());
+        dense = span.step <= one;
+        history = relearn::read(context, rule, span).unwrap_or_default();
     }
-    Ok(Read { samples, history })
+    Ok(Read { samples, history, dense })
 }
 
 impl SigmaState {
@@ -188,22 +212,27 @@ pub(super) fn step(
             return Err("the expression gives several series with the same labels".to_owned());
         }
     }
+    let mut policy = Policy::of(rule, spec);
+    let mut noise = PageHistory::default();
     for (labels, points) in read.history {
         let incidents = state.incidents.of(&labels);
         match state.series.get_mut(&labels) {
             _ if points.is_empty() => {}
             None => {
-                let warm = detector.warm(points, &incidents);
+                let warm = relearn::warm((&policy, spec), points, &incidents, &mut noise);
                 state.series.insert(labels, Series::new(warm, at.ts));
             }
             Some(series) if state.relearn => {
-                let warm = detector.warm(points, &incidents);
+                let warm = relearn::warm((&policy, spec), points, &incidents, &mut noise);
                 if relearn::learnt(spec, &warm) >= u64::from(detector.config().baseline.min_samples) {
                     detector.relearnt(&mut series.state, warm, at.read);
                 }
             }
             Some(_) => {}
         }
+    }
+    if read.dense {
+        state.pages.learn_noise(noise);
     }
     // The first evaluation with series is the one that looks for history.
     if !read.samples.is_empty() {
@@ -212,7 +241,6 @@ pub(super) fn step(
     let mut out = Vec::new();
     let mut wanted = Vec::new();
     let held = state.gate.as_ref().filter(|g| g.holds()).map(Gate::sentence);
-    let mut policy = Policy::of(rule, spec);
     if held.is_some() {
         // What does not page costs no budget.
         policy.bands.fill(None);

@@ -127,11 +127,25 @@ pub struct AlertView {
 pub struct SigmaView {
     pub bands: Vec<BandView>,
     pub series: Vec<SeriesView>,
+    /// While some series do not know enough to fire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning: Option<LearningView>,
     pub record: RecordView,
     /// With a budget.
     pub page_budget: Option<BudgetView>,
     /// When a reload changed the rule.
     pub gate: Option<GateView>,
+}
+
+/// Series that are cold: nothing of them fires.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LearningView {
+    /// How many series there are, and how many of them are ready.
+    pub series: usize,
+    pub ready: usize,
+    /// Until the slowest of the others is ready, about, when samples go on as they should, s.
+    pub seconds: f64,
 }
 
 /// A band of a sigma rule.
@@ -205,6 +219,9 @@ pub struct BudgetView {
     pub factor: f64,
     /// From which distance on the lowest paging band pages, σ; `null` when no band pages.
     pub pages_from: Option<f64>,
+    /// How far out noise may be of itself, σ, when that is what `pages_from` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f64>,
 }
 
 /// What the replay of a changed rule found.
@@ -282,7 +299,7 @@ pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<GroupView> {
         GroupView {
             name: group.spec.name.clone(),
             file: group.spec.file.display().to_string(),
-            rules: group.rules.iter().map(rule).collect(),
+            rules: group.rules.iter().map(|r| rule(r, group.interval_ms)).collect(),
             interval: group.interval_ms as f64 / 1000.0,
             limit: group.spec.limit,
             evaluation_time: times.outcome.duration_s,
@@ -292,7 +309,7 @@ pub fn groups<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<GroupView> {
     groups.map(view).collect()
 }
 
-fn rule(rule: &Rule) -> RuleView {
+fn rule(rule: &Rule, interval_ms: i64) -> RuleView {
     let spec = &rule.spec;
     let state = rule.state();
     let mut view = RuleView {
@@ -316,13 +333,19 @@ fn rule(rule: &Rule) -> RuleView {
         RuleKind::Sigma(s) => {
             view.kind = RuleType::Sigma;
             view.keep_firing_for = s.detector.config().keep_firing_for.as_secs_f64();
-            view.sigma = Some(sigma(spec, s, &state.sigma, view.last_evaluation));
+            view.sigma = Some(sigma(spec, s, &state.sigma, view.last_evaluation, interval_ms));
         }
     }
     view
 }
 
-fn sigma(rule: &RuleSpec, spec: &SigmaSpec, state: &SigmaState, now: Timestamp) -> SigmaView {
+fn sigma(
+    rule: &RuleSpec,
+    spec: &SigmaSpec,
+    state: &SigmaState,
+    now: Timestamp,
+    interval_ms: i64,
+) -> SigmaView {
     let bands = spec.detector.config().bands.iter().zip(&spec.bands);
     let band = |(band, labels): (&crate::sigma::Band, &Labels)| BandView {
         sigma: band.sigma,
@@ -332,6 +355,7 @@ fn sigma(rule: &RuleSpec, spec: &SigmaSpec, state: &SigmaState, now: Timestamp) 
     SigmaView {
         bands: bands.map(band).collect(),
         series: series(state),
+        learning: learning(spec, state, interval_ms),
         record: record(&state.pages, now),
         page_budget: budget(rule, spec, &state.pages, now),
         gate: state.gate.as_ref().map(GateView::from),
@@ -351,18 +375,39 @@ fn budget(rule: &RuleSpec, spec: &SigmaSpec, pages: &PageHistory, now: Timestamp
     let policy = Policy::of(rule, spec);
     let budget = policy.budget?;
     let level = Level::of(&policy, pages, now);
+    let (from, noise) = (level.from(&policy), level.noise.get(policy.first().0).copied().unwrap_or(0.0));
     Some(BudgetView {
         pages: budget.pages,
         per: budget.per.as_secs_f64(),
         used: pages.used(budget, now),
         state: match level {
             Level { spent: true, .. } => "spent",
-            Level { factor, .. } if factor >= 1.05 => "widened",
+            Level { factor, .. } if factor >= 1.05 || noise > 0.0 => "widened",
             _ => "open",
         },
         factor: level.factor,
-        pages_from: Some(level.from(policy.lowest())).filter(|v| v.is_finite()),
+        pages_from: Some(from).filter(|v| v.is_finite()),
+        noise: (from == noise && noise > 0.0).then_some(noise),
     })
+}
+
+/// `None` when every series that has a value is ready.
+fn learning(spec: &SigmaSpec, state: &SigmaState, interval_ms: i64) -> Option<LearningView> {
+    let baseline = &spec.detector.config().baseline;
+    let (mut count, mut ready, mut longest) = (0, 0, 0);
+    for judgement in state.series.values().filter_map(|s| Some(s.last?.judgement)) {
+        count += 1;
+        // What waits in the lag will be learnt, but the first sample that is learnt has waited for all of it.
+        let waits = if judgement.samples == 0 { (baseline.lag.ms() - judgement.age_ms).max(0) } else { 0 };
+        let lacks = i64::from(baseline.min_samples).saturating_sub_unsigned(judgement.samples).max(0);
+        let young = baseline.min_time.ms().saturating_sub(judgement.age_ms).max(0);
+        if lacks == 0 && young == 0 {
+            ready += 1;
+            continue;
+        }
+        longest = longest.max(waits.saturating_add(lacks.saturating_mul(interval_ms)).max(young));
+    }
+    (ready < count).then(|| LearningView { series: count, ready, seconds: longest as f64 / 1000.0 })
 }
 
 /// The most series of one rule that a page shows.

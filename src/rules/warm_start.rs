@@ -12,7 +12,7 @@ use crate::model::{Labels, METRIC_NAME, Timestamp};
 
 use super::file::{RuleKind, SigmaSpec};
 use super::group::{Group, Rule};
-use super::relearn::{self, History, Span};
+use super::relearn::{self, History, Span, Worth};
 
 /// The wait after a failure, which doubles, and the longest, ms.
 const RETRY_MS: i64 = 60_000;
@@ -94,7 +94,8 @@ pub(super) async fn warm(
         drop(history);
         match group.rules.get(index).map(|rule| (rule, &rule.spec.kind)) {
             Some((rule, RuleKind::Sigma(spec))) if !chosen.is_empty() => {
-                relearn::relearn(&group, rule, spec, chosen, None, span.end, 1.0).series
+                let worth = Worth { least: 1.0, dense: span.step <= group.interval_ms };
+                relearn::relearn(&group, rule, spec, chosen, None, span.end, worth).series
             }
             _ => 0,
         }

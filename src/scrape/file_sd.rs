@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::metrics::ScrapeMetrics;
 use super::target_group::TargetGroup;
-use crate::model::{Duration, Order as _, yaml};
+use crate::model::{Duration, Glob, Order as _, yaml};
 
 /// One entry of `file_sd_configs`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -155,17 +155,20 @@ fn matching_files(pattern: &Path, out: &mut Vec<PathBuf>) {
     let (Some(dir), Some(last)) = (pattern.parent(), pattern.file_name().and_then(|n| n.to_str())) else {
         return;
     };
-    if !last.contains(['*', '?']) {
+    if !last.contains(['*', '?', '[']) {
         if pattern.is_file() && !out.iter().any(|p| p == pattern) {
             out.push(pattern.to_owned());
         }
         return;
     }
+    let Some(glob) = Glob::new(last) else { return };
+    // A name without a directory is one of the working directory.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| fits(last, n)))
+        .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| glob.fits(n)))
         .filter(|path| path.is_file())
         .collect();
     found.order();
@@ -176,50 +179,18 @@ fn matching_files(pattern: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Does a name fit a pattern with `*` and `?`?
-fn fits(pattern: &str, name: &str) -> bool {
-    let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut i, mut j) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while j < n.len() {
-        match p.get(i) {
-            Some('*') => {
-                star = Some((i + 1, j));
-                i += 1;
-            }
-            Some(c) if *c == '?' || *c == n[j] => {
-                i += 1;
-                j += 1;
-            }
-            _ => match star {
-                // Let the last star take one character more.
-                Some((after, taken)) => {
-                    star = Some((after, taken + 1));
-                    i = after;
-                    j = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    p[i..].iter().all(|c| *c == '*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn patterns_fit() {
-        for (pattern, name, want) in [
-            ("*.yml", "a.yml", true),
-            ("*.yml", "a.yaml", false),
-            ("a*b*.json", "axxbyb.json", true),
-            ("a?.json", "ab.json", true),
-            ("a?.json", "a.json", false),
-            ("*", "", true),
-        ] {
-            assert_eq!(fits(pattern, name), want, "{pattern} {name}");
+    fn files_of_the_working_directory_are_found() {
+        for (pattern, found) in
+            [("Cargo.tom?", 1), ("[^A-B]argo.toml", 1), ("Cargo.toml", 1), ("none-*.json", 0)]
+        {
+            let mut out = Vec::new();
+            matching_files(Path::new(pattern), &mut out);
+            assert_eq!(out.len(), found, "{pattern}");
         }
     }
 

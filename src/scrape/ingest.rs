@@ -1,7 +1,7 @@
 //! From a page to samples: known lines by their bytes, new ones through labels and relabelling.
 
 use super::cache::{Kind, KnownLines};
-use super::config::ScrapeJob;
+use super::job::ScrapeJob;
 use super::metrics::{Limit, Reason, ScrapeMetrics};
 use super::relabel::{NameValidation, relabel};
 use crate::exposition::{Entry, Format, Scanner};

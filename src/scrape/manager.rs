@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::config::ScrapeJob;
+use super::job::ScrapeJob;
 use super::metrics::ScrapeMetrics;
 use super::pool::Pool;
 use super::scrape_loop::{self, Buffers, Stop};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::config::ScrapeJob;
 use super::file_sd::FileDiscovery;
+use super::job::ScrapeJob;
 use super::manager::Env;
 use super::metrics::Limit;
 use super::scrape_loop::{Scraper, Status, Stop};

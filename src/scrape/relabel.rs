@@ -6,6 +6,7 @@ use md5::{Digest as _, Md5};
 use regex::Regex;
 use serde::Deserialize;
 
+use crate::model::yaml::{Error, Spanned};
 use crate::model::{Labels, LabelsBuilder, is_legacy_label_name};
 
 /// What a rule does.
@@ -243,21 +244,23 @@ impl RelabelConfig {
     }
 }
 
-/// Compiles a list as it stands in a file, where an entry may be null; `what` is the list's name in errors.
+/// Rules as they stand in a file, where an entry may be null.
+pub type RelabelConfigs = Vec<Spanned<Option<RelabelConfig>>>;
+
+/// Compiles a list; `what` is the list's name in errors.
 ///
 /// # Errors
-/// A sentence in Prometheus' words.
+/// A sentence in Prometheus' words, at the place of the rule.
 pub fn compile_all(
-    rules: &[Option<RelabelConfig>],
+    rules: &[Spanned<Option<RelabelConfig>>],
     names: NameValidation,
     what: &str,
-) -> Result<Vec<RelabelRule>, String> {
-    rules
-        .iter()
-        .map(|rule| {
-            rule.as_ref().ok_or_else(|| format!("empty or null {what} relabeling rule"))?.compile(names)
-        })
-        .collect()
+) -> Result<Vec<RelabelRule>, Error> {
+    let compile = |rule: &Spanned<Option<RelabelConfig>>| match &rule.value {
+        Some(written) => written.compile(names).map_err(|e| Error::at(rule.referenced, e)),
+        None => Err(Error::at(rule.referenced, format_args!("empty or null {what} relabeling rule"))),
+    };
+    rules.iter().map(compile).collect()
 }
 
 fn compile_anchored(pattern: &str) -> Result<Regex, String> {

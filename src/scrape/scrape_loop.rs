@@ -7,8 +7,8 @@ use hyper::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::config::ScrapeJob;
 use super::ingest::{Counts, Ingest, PageReader, end_series, report_labels};
+use super::job::ScrapeJob;
 use super::manager::Env;
 use super::metrics::Limit;
 use super::target::Target;

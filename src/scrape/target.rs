@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::config::ScrapeJob;
+use super::job::ScrapeJob;
 use super::relabel::process;
 use super::target_group::{TargetGroup, check_address};
-use crate::model::{Duration, Fingerprint, Labels, LabelsBuilder};
+use crate::model::{Duration, Fingerprint, Labels, LabelsBuilder, query_encode};
 
 /// Something to scrape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,25 +145,12 @@ fn url(job: &ScrapeJob, labels: &Labels, address: &str) -> Result<String, String
         for value in values {
             url.push(separator);
             separator = '&';
-            percent_encode(name, &mut url);
+            url.push_str(&query_encode(name));
             url.push('=');
-            percent_encode(value, &mut url);
+            url.push_str(&query_encode(value));
         }
     }
     Ok(url)
-}
-
-/// As in the query of a URL, a space as `+`.
-fn percent_encode(text: &str, out: &mut String) {
-    for b in text.bytes() {
-        match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(b)),
-            b' ' => out.push('+'),
-            b => {
-                let _ = write!(out, "%{b:02X}");
-            }
-        }
-    }
 }
 
 impl Target {

@@ -35,7 +35,13 @@ impl TargetGroup {
     }
 }
 
-/// An address is a host and perhaps a port, never a URL.
-pub(super) fn check_address(address: &str) -> Result<(), String> {
+/// An address is a host and perhaps a port, never a URL, nor with a password: it would stand in the label `instance`.
+///
+/// # Errors
+/// A sentence in Prometheus' words, which repeats no password.
+pub fn check_address(address: &str) -> Result<(), String> {
+    if address.contains('@') {
+        return Err("user and password have no place in an address: use basic_auth".to_owned());
+    }
     if address.contains('/') { Err(format!("{address:?} is not a valid hostname")) } else { Ok(()) }
 }

@@ -286,10 +286,10 @@ impl Baseline {
         true
     }
 
-    fn judge(&self, plan: &Plan, t: Timestamp, judged: &[f64]) -> Judgement {
+    fn judge(&mut self, plan: &Plan, t: Timestamp, judged: &[f64]) -> Judgement {
         let value = judged.first().copied().unwrap_or(f64::NAN);
         let (center, stddev, zscore, novelty);
-        if let Memory::Novelty(memory) = &self.memory {
+        if let Memory::Novelty(memory) = &mut self.memory {
             let known = memory.judge(&plan.views, plan, judged);
             center = known.map_or(f64::NAN, |k| k.nearest);
             stddev = known.map_or(f64::NAN, |k| k.scale);
@@ -301,7 +301,7 @@ impl Baseline {
             let spread = known.map_or(f64::NAN, |e| e.spread);
             stddev = spread.max(plan.floor).max(plan.floor_ratio * center.abs());
             zscore = if stddev > 0.0 { (value - center) / stddev } else { f64::NAN };
-            novelty = self.seen.as_ref().and_then(|seen| {
+            novelty = self.seen.as_mut().and_then(|seen| {
                 let scale = seen.scale(if stddev > 0.0 { stddev } else { 0.0 });
                 seen.nearest(value).map(|p| if scale > 0.0 { (value - p).abs() / scale } else { f64::NAN })
             });

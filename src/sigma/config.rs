@@ -435,7 +435,7 @@ pub struct ConfigError {
 
 const DAY_MS: i64 = 86_400_000;
 /// More bands than this are a mistake, and would make a series' state unbounded.
-const MAX_BANDS: usize = 6;
+pub const MAX_BANDS: usize = 6;
 
 impl Config {
     /// Everything that is wrong, in the order of the keys; empty when the rule may run.

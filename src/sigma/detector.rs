@@ -90,18 +90,31 @@ impl Detector {
         self.evaluate(state, now, f64::NAN)
     }
 
-    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) left out. Bands move
+    /// Learns from history without acting: samples oldest first, those in `incidents` (both ends inclusive, ms) and as long as the longest `for` before
+    /// them left out. Bands move
     /// meanwhile, so that an event of the past freezes the baseline as it did then; afterwards they are as new.
     pub fn warm(
         &self,
         history: impl IntoIterator<Item = (Timestamp, f64)>,
         incidents: &[(Timestamp, Timestamp)],
     ) -> SeriesState {
+        self.warm_seen(history, incidents, |_, _| {})
+    }
+
+    /// The same; `see` is told of each evaluation.
+    pub fn warm_seen(
+        &self,
+        history: impl IntoIterator<Item = (Timestamp, f64)>,
+        incidents: &[(Timestamp, Timestamp)],
+        mut see: impl FnMut(Timestamp, &Evaluation),
+    ) -> SeriesState {
         let mut state = self.start();
         let mut last = None;
+        // What people saw is what fired, which began a `for` earlier.
+        let before = self.config.bands.iter().map(|b| b.for_.ms()).max().unwrap_or(0);
         for (t, x) in history {
-            if !incidents.iter().any(|(from, to)| (*from..=*to).contains(&t)) {
-                self.evaluate(&mut state, t, x);
+            if !incidents.iter().any(|(from, to)| (from.saturating_sub(before)..=*to).contains(&t)) {
+                see(t, &self.evaluate(&mut state, t, x));
                 last = Some(t);
             }
         }

@@ -23,7 +23,7 @@ pub use calibration::{coin_p_value, false_events_per_day, once_in_days, tail_pro
 pub use codec::DecodeError;
 pub use config::{
     Action, AfterPage, AfterPagePlan, Band, BaselineConfig, Config, ConfigError, Direction, Gate, Judge,
-    Model, PageBudget, Record, Spread, Term,
+    MAX_BANDS, Model, PageBudget, Record, Spread, Term,
 };
 /// From this novelty score on a value is unlike everything remembered.
 pub const NOVEL: f64 = 0.16;

@@ -153,15 +153,14 @@ impl Memory {
         joined.max(plan.floor)
     }
 
-    /// What distances are measured in at `x`; `None` when all was 0 so far.
-    fn scale(&self, plan: &Plan, x: f64) -> Option<f64> {
-        let base = self.base(plan);
+    /// What distances are measured in at `x`, for what they are measured in at the centre; `None` when all was 0 so far.
+    fn scale(&self, plan: &Plan, base: f64, x: f64) -> Option<f64> {
         (base > 0.0).then(|| base + plan.weber * (x - self.scale.center()).abs())
     }
 
     fn learn(&mut self, plan: &Plan, t: i64, x: f64, capacity: usize) {
         self.values.enlarge(x);
-        let radius = plan.remember * self.scale(plan, x).unwrap_or(0.0);
+        let radius = plan.remember * self.scale(plan, self.base(plan), x).unwrap_or(0.0);
         self.values.learn_within(t, x, radius, capacity, plan.forget_ms);
     }
 }
@@ -196,12 +195,12 @@ impl Novelty {
         }
     }
 
-    /// How many times a distance counts at present.
-    fn unrest(&self, plan: &Plan) -> f64 {
+    /// How many times a distance counts at present; `base` is that of the first memory.
+    fn unrest(&self, base: f64) -> f64 {
         let (Some(long), Some(memory)) = (&self.long, self.memories.first()) else {
             return 1.0;
         };
-        let away = (long.mean() - memory.scale.center()).abs() / memory.base(plan);
+        let away = (long.mean() - memory.scale.center()).abs() / base;
         if away.is_finite() { 1.0 + away.min(MOST_UNREST) } else { 1.0 }
     }
 
@@ -237,21 +236,25 @@ impl Novelty {
     }
 
     /// `judged`: what each way sees now. `None` while nothing, or nothing that has a scale, is learnt.
-    pub fn judge(&self, views: &[View], plan: &Plan, judged: &[f64]) -> Option<Strangeness> {
-        let mut first = None;
+    pub fn judge(&mut self, views: &[View], plan: &Plan, judged: &[f64]) -> Option<Strangeness> {
+        let (mut first, mut first_base) = (None, f64::NAN);
         let (mut size, mut signed) = (0.0, 0.0);
-        for ((view, memory), x) in views.iter().zip(&self.memories).zip(judged) {
+        for ((view, memory), x) in views.iter().zip(&mut self.memories).zip(judged) {
             // No number: what is normal is still known.
             let x = if x.is_nan() { memory.scale.center() } else { *x };
             let nearest = memory.values.nearest(x)?;
-            let Some(scale) = memory.scale(plan, x) else { continue };
+            let base = memory.base(plan);
+            if first_base.is_nan() {
+                first_base = base;
+            }
+            let Some(scale) = memory.scale(plan, base, x) else { continue };
             let distance = view.weight * (x - nearest) / scale;
             size += distance.abs();
             signed += distance;
             first.get_or_insert((nearest, scale));
         }
         let (nearest, scale) = first?;
-        Some(Strangeness { nearest, scale, distance: (size * self.unrest(plan)).copysign(signed) })
+        Some(Strangeness { nearest, scale, distance: (size * self.unrest(first_base)).copysign(signed) })
     }
 
     /// Lets time pass (or go back) without ageing anything.
@@ -336,6 +339,32 @@ pub(super) struct Values {
     /// Single precision: the scale's floor is 1 % of the largest value, so 1e-7 of it does not matter.
     values: Vec<(f32, u32)>,
     largest: f64,
+    found: Found,
+}
+
+/// What was looked for last, and where it was: a value is judged first, and learnt a sample later.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    x: f64,
+    index: usize,
+}
+
+impl Found {
+    /// Equal to nothing that can be looked for.
+    const NOTHING: Self = Self { x: f64::NAN, index: 0 };
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self::NOTHING
+    }
+}
+
+impl PartialEq for Found {
+    /// It saves time and changes nothing.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Values {
@@ -345,11 +374,18 @@ impl Values {
     }
 
     /// The remembered value nearest to `x`.
-    pub fn nearest(&self, x: f64) -> Option<f64> {
+    pub fn nearest(&mut self, x: f64) -> Option<f64> {
         self.nearest_index(x).map(|i| f64::from(self.values[i].0))
     }
 
-    fn nearest_index(&self, x: f64) -> Option<usize> {
+    fn nearest_index(&mut self, x: f64) -> Option<usize> {
+        if self.found.x != x {
+            self.found = self.search(x).map_or(Found::NOTHING, |index| Found { x, index });
+        }
+        (self.found.x == x).then_some(self.found.index)
+    }
+
+    fn search(&self, x: f64) -> Option<usize> {
         let at = self.values.partition_point(|(v, _)| f64::from(*v) < x);
         let distance = |i: usize| self.values.get(i).map(|(v, _)| (f64::from(*v) - x).abs());
         match (at.checked_sub(1).and_then(|i| Some((i, distance(i)?))), distance(at)) {
@@ -385,6 +421,7 @@ impl Values {
             self.values[i].1 = self.values[i].1.max(second);
             return;
         }
+        self.found = Found::NOTHING;
         self.forget(t, forget_ms);
         if self.values.len() >= capacity
             && let Some(oldest) = (0..self.values.len()).min_by_key(|&i| self.values[i].1)
@@ -432,6 +469,6 @@ impl Values {
             }
             values.push((v, seen));
         }
-        Ok(Self { values, largest })
+        Ok(Self { values, largest, found: Found::NOTHING })
     }
 }

@@ -32,6 +32,11 @@ pub struct StorageMetrics {
 }
 
 impl StorageMetrics {
+    /// Counts a failure of the disk that somebody else met.
+    pub fn disk_failed(&self) {
+        self.disk_errors.inc();
+    }
+
     /// How often a file could not be written, since the storage was opened.
     pub fn disk_errors(&self) -> u64 {
         self.disk_errors.get()

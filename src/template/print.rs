@@ -1,7 +1,7 @@
 //! Values as Go's `fmt` prints them: `%v`, and the verbs of `printf`.
 
 // `%v` of a float is `%g` with the fewest digits: 1234567 prints as 1.234567e+06.
-use crate::model::format_float_exposition as shortest;
+use crate::model::{GoQuoted, format_float_exposition as shortest};
 
 use super::fields::in_order;
 use super::time::duration_text;
@@ -335,34 +335,11 @@ fn text_verb(text: &str, verb: char, spec: Spec) -> String {
     let quoted = verb == 'q' || verb == 'v' && spec.sharp;
     match verb {
         _ if quoted && spec.sharp && verb == 'q' && !cut.contains('`') => format!("`{cut}`"),
-        _ if quoted => quote(&cut),
+        _ if quoted => GoQuoted::new(&cut).to_string(),
         'x' => cut.bytes().map(|b| format!("{b:02x}")).collect(),
         'X' => cut.bytes().map(|b| format!("{b:02X}")).collect(),
         _ => cut,
     }
-}
-
-/// Go's quoted text.
-pub(super) fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out += "\\\"",
-            '\\' => out += "\\\\",
-            '\n' => out += "\\n",
-            '\t' => out += "\\t",
-            '\r' => out += "\\r",
-            '\x07' => out += "\\a",
-            '\x08' => out += "\\b",
-            '\x0b' => out += "\\v",
-            '\x0c' => out += "\\f",
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => out += &format!("\\x{:02x}", c as u32),
-            c if c.is_control() => out += &format!("\\u{:04x}", c as u32),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn integer(n: i128, verb: char, spec: Spec, limit: usize) -> Option<Result<String, String>> {
@@ -381,7 +358,7 @@ fn integer(n: i128, verb: char, spec: Spec, limit: usize) -> Option<Result<Strin
                 'q' if c == '\'' => "'\\''".to_owned(),
                 'q' if c == '"' => "'\"'".to_owned(),
                 'q' => {
-                    let text = quote(c.encode_utf8(&mut [0; 4]));
+                    let text = GoQuoted::new(&*c.encode_utf8(&mut [0; 4])).to_string();
                     format!("'{}'", &text[1..text.len() - 1])
                 }
                 _ => format!("U+{magnitude:04X}"),

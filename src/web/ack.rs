@@ -8,14 +8,14 @@ use std::sync::Arc;
 use hyper::header::REFERRER_POLICY;
 use hyper::{Method, StatusCode};
 
-use super::api::incidents::status_of;
+use super::api::incidents::{MAX_TEXT, status_of};
 use super::pages::guarded;
 use super::pages::layout::{Html, Page, is_link};
-use super::params::encode;
 use super::respond::{Answer, html, method_not_allowed};
 use super::server::Asked;
 use super::state::State;
 use super::views::{CommandError, TokenView};
+use crate::model::percent_encode;
 use crate::paging::IncidentView;
 use crate::paging::incident::State as IncidentState;
 
@@ -31,8 +31,9 @@ pub(super) async fn answer(state: &Arc<State>, asked: &Asked, token: String) -> 
     };
     let incidents = Arc::clone(&state.parts.incidents);
     let from = asked.origin();
+    let comment: String = asked.params.get("comment").chars().take(MAX_TEXT).collect();
     let result = tokio::task::spawn_blocking(move || match act {
-        true => incidents.acknowledge_by_token(&token, &from),
+        true => incidents.acknowledge_by_token(&token, &from, &comment),
         false => incidents.read_token(&token),
     })
     .await
@@ -58,8 +59,9 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
     alerts(&mut h, incident);
     match incident.state {
         IncidentState::Triggered => {
-            h.raw("<form method=\"post\"><button class=\"big\">Acknowledge as ").text(&view.person);
-            h.raw("</button></form><p class=\"hint\">");
+            h.raw("<form method=\"post\"><p><button class=\"big\">Acknowledge as ").text(&view.person);
+            h.raw("</button></p><p><label>A word to the others (may stay empty)<br>");
+            h.raw("<input class=\"full\" name=\"comment\" maxlength=\"1000\"></label></p></form><p class=\"hint\">");
             match incident.next_step_at {
                 Some(at) => h.raw("Until somebody does, the escalation goes on at ").time(at).raw("."),
                 None => h.raw("Until somebody does, the escalation goes on."),
@@ -67,18 +69,20 @@ fn page(state: &State, view: &TokenView, done: bool) -> String {
             h.raw(" You were paged in step ").show(view.step).raw(" of loop ").show(view.round).raw(".</p>");
         }
         IncidentState::Acknowledged => {
-            h.raw("<p role=\"status\">").raw(if done { "Done. " } else { "" }).raw("Acknowledged by <b>");
+            h.raw("<p role=\"status\">").raw(if done { "Done. " } else { "" }).raw("Acknowledged");
             if let Some(ack) = &incident.acknowledged {
-                h.text(&ack.by).raw("</b> at ").time(ack.at);
+                h.raw(" by <b>").text(&ack.by).raw("</b> at ").time(ack.at).raw(".</p>");
+                if !ack.comment.is_empty() {
+                    h.raw("<blockquote>").text(&ack.comment).raw("</blockquote>");
+                }
             }
-            h.raw(".</p>");
         }
         IncidentState::Resolved => {
             h.raw("<p role=\"status\">It is over: nothing is left to acknowledge.</p>");
         }
     }
     h.raw("<p><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
-    h.text(&encode(&incident.id)).raw("\">Everything about it</a></p></article>");
+    h.text(&percent_encode(&incident.id)).raw("\">Everything about it</a></p></article>");
     Page { title: "Acknowledge", here: "", bare: true }.render(state, &h)
 }
 

@@ -158,8 +158,10 @@ fn hidden_urls_are_urls(shown: &str) -> String {
 
 fn receivers(pager: &PagerHandle) -> Answer {
     let config = pager.config();
-    let all = config.iter().flat_map(|c| c.receivers.values());
+    let mut all: Vec<_> = config.iter().flat_map(|c| c.receivers.values()).collect();
+    all.order_by_key(|r| r.position);
     let list: Vec<_> = all
+        .into_iter()
         .map(|receiver| {
             let mut labels = receiver.labels.clone();
             labels.insert("name".to_owned(), receiver.name.clone());
@@ -215,7 +217,9 @@ impl Wanted {
 
     fn passes(&self, alert: &AlertView) -> bool {
         let status = &alert.status;
-        let shown = (self.active || status.state != "active")
+        // What its route's hours mute counts as active all the same.
+        let active = status.silenced_by.is_empty() && status.inhibited_by.is_empty();
+        let shown = (self.active || !active)
             && (self.silenced || status.silenced_by.is_empty())
             && (self.inhibited || status.inhibited_by.is_empty())
             && (self.muted || status.muted_by.is_empty());
@@ -239,6 +243,11 @@ async fn groups(asked: &Asked, pager: &PagerHandle) -> Outcome {
     groups.retain(|g| wanted.receiver.as_ref().is_none_or(|r| r.is_match(&g.receiver.name)));
     for group in &mut groups {
         group.alerts.retain(|a| wanted.passes(a));
+        if let Some(receiver) = &wanted.receiver {
+            for alert in &mut group.alerts {
+                alert.receivers.retain(|r| receiver.is_match(&r.name));
+            }
+        }
     }
     groups.retain(|g| !g.alerts.is_empty());
     Ok(json(StatusCode::OK, &groups))

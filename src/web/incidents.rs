@@ -90,7 +90,7 @@ fn number(id: &str) -> Result<u64, CommandError> {
 
 fn actor(by: &str, from: &str) -> Actor {
     let by = if by.is_empty() { "somebody" } else { by };
-    Actor { by: by.to_owned(), via: "api".to_owned(), from: from.to_owned() }
+    Actor::new(by, "api", from)
 }
 
 impl Incidents for PagerIncidents {
@@ -126,15 +126,15 @@ impl Incidents for PagerIncidents {
         id: &str,
         by: &str,
         from: &str,
-        _comment: &str,
+        comment: &str,
     ) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by, from));
+        let (number, actor) = (number(id)?, actor(by, from).saying(comment));
         self.ask(|pager| async move { pager.acknowledge(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
 
-    fn resolve(&self, id: &str, by: &str, from: &str, _comment: &str) -> Result<IncidentView, CommandError> {
-        let (number, actor) = (number(id)?, actor(by, from));
+    fn resolve(&self, id: &str, by: &str, from: &str, comment: &str) -> Result<IncidentView, CommandError> {
+        let (number, actor) = (number(id)?, actor(by, from).saying(comment));
         self.ask(|pager| async move { pager.resolve(number, actor).await })?.map_err(refused)?;
         self.get(id)
     }
@@ -144,10 +144,15 @@ impl Incidents for PagerIncidents {
         self.shown(claim)
     }
 
-    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(
+        &self,
+        token: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<TokenView, CommandError> {
         let claim = self.claim(token)?;
         let (used, from) = (claim.clone(), from.to_owned());
-        match self.ask(|pager| async move { pager.acknowledge_by_link(used, from).await })? {
+        match self.ask(|pager| async move { pager.acknowledge_by_link(used, from, comment).await })? {
             // What is over needs nobody any more, and that is what the page then says.
             Ok(_) | Err(engine::CommandError::Resolved(_)) => self.shown(claim),
             Err(e) => Err(refused(e)),

@@ -3,6 +3,7 @@
 mod ack;
 mod api;
 mod api_v2;
+mod body;
 mod callbacks;
 mod deadline;
 mod exposed;

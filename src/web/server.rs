@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::body::Body;
 use super::exposed::{self, MetricsPage, negotiate};
 use super::metrics::{CodeLabel, RequestLabels};
-use super::params::{Params, decode};
+use super::params::Params;
 use super::respond::{Answer, accepts_gzip, body, method_not_allowed, not_found, text};
-use super::state::{Options, Parts, SMALL_BODY, State};
+use super::state::{Options, Parts, State};
 use super::{ack, api, api_v2, callbacks, guard, judge, pages};
+use crate::model::percent_decode;
 use crate::net::auth::Verdict;
 use crate::net::listener::{Handler, Peer};
 
@@ -103,58 +105,17 @@ impl Web {
                 }
             }
         }
-        let mut params = Params::default();
-        let mut bytes = Bytes::new();
-        // Until it is answered.
-        let _large;
-        if head.method == Method::POST || head.method == Method::PUT {
-            // Who has proved nothing yet is not listened to for long.
-            let usual = state.options.max_body_bytes;
-            let most = match path.as_str() {
-                path if callbacks::is_one(path) => callbacks::MAX_BODY.min(usual),
-                // The long lists are for those whose alerts would be taken.
-                "/api/v2/alerts" if guard::check(state.posture(), &head.headers).is_ok() => {
-                    usual.max(state.options.max_alerts_bytes)
-                }
-                _ => usual,
-            };
-            if incoming.size_hint().lower() > most as u64 {
-                return ("other", text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
-            }
-            let size = incoming.size_hint().upper().unwrap_or(most as u64);
-            if size > SMALL_BODY {
-                let units = u32::try_from(size.div_ceil(SMALL_BODY)).unwrap_or(u32::MAX);
-                let wait = state.large_bodies.acquire_many(units);
-                let Ok(Ok(permit)) = tokio::time::timeout(state.options.body_timeout, wait).await else {
-                    return (
-                        "other",
-                        text(StatusCode::SERVICE_UNAVAILABLE, "others send large bodies: try again\n"),
-                    );
-                };
-                _large = permit;
-            }
-            let limited = Limited::new(incoming, most).collect();
-            bytes = match tokio::time::timeout(state.options.body_timeout, limited).await {
-                Ok(Ok(collected)) => collected.to_bytes(),
-                Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
-                    return ("other", text(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
-                }
-                Ok(Err(_)) => return ("other", text(StatusCode::BAD_REQUEST, "request body was cut off\n")),
-                Err(_) => {
-                    return ("other", text(StatusCode::REQUEST_TIMEOUT, "request body took too long\n"));
-                }
-            };
-            let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            let form = "application/x-www-form-urlencoded";
-            if content_type
-                .is_some_and(|t| t.len() >= form.len() && t[..form.len()].eq_ignore_ascii_case(form))
-            {
-                params = Params::parse(&bytes);
-            }
-        }
+        let body = match Body::read(state, &path, &head, incoming).await {
+            Ok(body) => body,
+            Err(refusal) => return ("other", refusal),
+        };
+        let mut params = if body.is_form(&head) { Params::parse(&body.bytes) } else { Params::default() };
         params.extend(Params::parse(head.uri.query().unwrap_or_default().as_bytes()));
-        let asked = Asked { path, params, body: bytes, user, peer, head };
-        route(state, asked).await
+        let asked = Asked { path, params, body: body.bytes.clone(), user, peer, head };
+        // The body holds its share of the memory for large ones until it is answered.
+        let answer = route(state, asked).await;
+        drop(body);
+        answer
     }
 }
 
@@ -216,16 +177,16 @@ async fn route(state: &Arc<State>, asked: Asked) -> (&'static str, Answer) {
         ["-", action @ ("reload" | "quit")] => ("/-/lifecycle", lifecycle(state, &asked, action).await),
         _ if callbacks::is_one(&path) => ("/api/v1/callbacks", callbacks::answer(state, &asked).await),
         ["api", "v1", rest @ ..] => {
-            let rest: Vec<String> = rest.iter().map(|s| decode(s.as_bytes(), false)).collect();
+            let rest: Vec<String> = rest.iter().map(|s| percent_decode(s.as_bytes())).collect();
             api::route(state, asked, rest).await
         }
         ["api", "v2", rest @ ..] => {
-            let rest: Vec<String> = rest.iter().map(|s| decode(s.as_bytes(), false)).collect();
+            let rest: Vec<String> = rest.iter().map(|s| percent_decode(s.as_bytes())).collect();
             let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
             api_v2::route(state, &asked, &rest).await
         }
-        ["ack", token] => ("/ack", ack::answer(state, &asked, decode(token.as_bytes(), false)).await),
-        ["judge", token] => ("/judge", judge::answer(state, &asked, decode(token.as_bytes(), false)).await),
+        ["ack", token] => ("/ack", ack::answer(state, &asked, percent_decode(token.as_bytes())).await),
+        ["judge", token] => ("/judge", judge::answer(state, &asked, percent_decode(token.as_bytes())).await),
         ["metrics" | "federate"] | ["-", "healthy" | "ready"] => ("other", method_not_allowed("GET, HEAD")),
         _ => pages::route(state, &asked).await,
     }

@@ -1,5 +1,6 @@
 //! What the routes ask of the rooms behind them: small traits over the rooms' own read types, and what people say.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -35,8 +36,8 @@ impl RulesView for rules::Manager {
 pub trait TargetsView: Send + Sync {
     /// Every target that is scraped.
     fn active(&self) -> Vec<TargetView>;
-    /// Targets that relabelling dropped.
-    fn dropped(&self) -> Vec<DroppedTargetView>;
+    /// The targets that relabelling dropped, as many as are kept, and how many there were of each job.
+    fn dropped(&self) -> (Vec<DroppedTargetView>, BTreeMap<String, usize>);
 }
 
 impl TargetsView for scrape::Manager {
@@ -44,8 +45,8 @@ impl TargetsView for scrape::Manager {
         self.targets()
     }
 
-    fn dropped(&self) -> Vec<DroppedTargetView> {
-        self.dropped_targets().0
+    fn dropped(&self) -> (Vec<DroppedTargetView>, BTreeMap<String, usize>) {
+        self.dropped_targets()
     }
 }
 
@@ -76,7 +77,8 @@ pub trait Incidents: Send + Sync {
     /// What a signed link is about. Changes nothing.
     fn read_token(&self, token: &str) -> Result<TokenView, CommandError>;
     /// Acknowledges by a signed link.
-    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError>;
+    fn acknowledge_by_token(&self, token: &str, from: &str, comment: &str)
+    -> Result<TokenView, CommandError>;
 }
 
 /// Why a command did nothing.

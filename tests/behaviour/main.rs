@@ -8,6 +8,7 @@
 )]
 
 mod alerting;
+mod config;
 mod exposition;
 mod host;
 mod ledger;

@@ -14,6 +14,7 @@ mod receivers;
 mod report;
 mod schedules;
 mod secrets;
+mod slack;
 mod storms;
 mod templates;
 mod timing;

@@ -102,7 +102,7 @@ fn remote(url: &str, limits: QueryLimits) -> RemoteQuery {
 }
 
 const SMALL: QueryLimits =
-    QueryLimits { timeout: Duration::from_secs(20), max_body: 1 << 20, max_series: 3, max_samples: 100_000 };
+    QueryLimits { timeout: Duration::from_secs(60), max_body: 1 << 20, max_series: 3, max_samples: 100_000 };
 
 #[tokio::test]
 async fn a_long_range_is_asked_for_in_pieces_and_joined() {

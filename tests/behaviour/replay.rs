@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use sideband::model::{Alert, Labels, METRIC_NAME, Sample, Timestamp};
 use sideband::promql::{Engine, Expr, Value};
 use sideband::replay::{
-    Fetch, History, ReplayError, ReplayOptions, Replayer, Report, RuleReport, Window, csv, labels,
+    Fetch, History, ReplayError, ReplayOptions, Replayer, Report, RuleReport, Window, csv, labels, table,
 };
 use sideband::rules::file::{Options, RuleFile, parse};
 use sideband::rules::{AlertSink, Context, Group, Settings};
@@ -118,6 +118,24 @@ groups:
     bands: [{sigma: 4, for: 1m, labels: {severity: page}}]
   - {alert: High, expr: "depth > 70", for: 5m, keep_firing_for: 2m, labels: {severity: page}}
 "#;
+
+#[test]
+fn a_short_history_says_nothing_of_a_month() {
+    let storage = history(30);
+    let files = read(RULES);
+    for (hours, month, part) in [
+        (29, None, "say nothing of a month: that takes 3 days at least, and 30 to be sound"),
+        (100, Some(()), "expected a month: "),
+    ] {
+        let window = Window { learn_from: T0, from: T0 + HOUR, to: T0 + hours * HOUR };
+        let report = replayed(&files, &History::Local(&storage), window);
+        let rule = report.rules.iter().find(|r| r.series > 0).unwrap();
+        assert_eq!(rule.month.map(|_| ()), month, "{rule:?}");
+        let text = table::text(&report, 100);
+        assert!(text.contains(part), "{text}");
+        assert_eq!(text.contains("a day)"), rule.days >= 1.0, "{text}");
+    }
+}
 
 fn replayed(files: &[RuleFile], history: &History<'_>, window: Window) -> Report {
     let mut replayer = Replayer::new(files, ReplayOptions::default());

@@ -653,6 +653,19 @@ fn history_warms_up_and_incidents_stay_out_of_it() {
     assert!((center(80.0, false) - 10.0).abs() < 0.15 && (center(80.0, true) - 10.0).abs() < 0.15);
 }
 
+#[test]
+fn an_incident_begins_a_for_before_it_fired() {
+    // What people are told of an incident is when the band fired; what it waited for is no more normal than the rest.
+    let detector = detector("baseline: {lag: 1m}\nbands: [{sigma: 3, for: 1m}]");
+    let mut noise = Noise(24);
+    let at = |i: i64| START + i * 15 * SECOND;
+    let history =
+        (0..1440).map(|i| (at(i), if (800..1000).contains(&i) { 90.0 } else { 10.0 } + noise.normal()));
+    let mut state = detector.warm(history, &[(at(804), at(999))]);
+    let j = detector.evaluate(&mut state, at(1440), 10.0).judgement;
+    assert!((j.center - 10.0).abs() < 0.2 && j.stddev < 1.2, "{j:?}");
+}
+
 const RULES: [&str; 12] = [
     "bands: [{sigma: 3}]",
     "baseline: {model: robust}\nbands: [{sigma: 3}]",

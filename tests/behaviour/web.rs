@@ -9,6 +9,7 @@ mod people;
 mod security;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -73,11 +74,13 @@ impl TargetsView for Fake {
     fn active(&self) -> Vec<TargetView> {
         self.targets.lock().unwrap().clone()
     }
-    fn dropped(&self) -> Vec<DroppedTargetView> {
-        vec![DroppedTargetView {
+    fn dropped(&self) -> (Vec<DroppedTargetView>, BTreeMap<String, usize>) {
+        let kept = DroppedTargetView {
             discovered_labels: Labels::from_pairs([("__address__", "b:1")]),
             scrape_pool: "app".into(),
-        }]
+        };
+        // Of `app` more were dropped than `keep_dropped_targets` keeps.
+        (vec![kept], [("app", 3), ("db", 0)].map(|(job, n)| (job.to_owned(), n)).into())
     }
 }
 
@@ -94,7 +97,8 @@ impl Incidents for Fake {
         self.did(format!("ack {id} by {by}: {comment}"));
         self.change(id, |i| {
             i.state = IncidentState::Acknowledged;
-            i.acknowledged = Some(AckView { by: by.into(), at: NOW, ..AckView::default() });
+            i.acknowledged =
+                Some(AckView { by: by.into(), at: NOW, comment: comment.into(), ..AckView::default() });
         })
     }
     fn resolve(&self, id: &str, by: &str, _: &str, comment: &str) -> Result<IncidentView, CommandError> {
@@ -127,9 +131,15 @@ impl Incidents for Fake {
             None => Err(CommandError::BadToken("the link is not genuine or has expired".into())),
         }
     }
-    fn acknowledge_by_token(&self, token: &str, from: &str) -> Result<TokenView, CommandError> {
+    fn acknowledge_by_token(
+        &self,
+        token: &str,
+        from: &str,
+        comment: &str,
+    ) -> Result<TokenView, CommandError> {
         let view = self.read_token(token)?;
-        let incident = self.acknowledge(&view.incident.id, &view.person, from, "by link")?;
+        let comment = if comment.is_empty() { "by link".to_owned() } else { format!("by link, {comment}") };
+        let incident = self.acknowledge(&view.incident.id, &view.person, from, &comment)?;
         Ok(TokenView { incident, ..view })
     }
 }

@@ -4,6 +4,7 @@ Every attempt to say something to the sideband is remembered, also one whose ans
 name of its own: the history of an incident tells which attempt was heard, and when. Nothing has to be guessed."""
 
 import json
+import os
 import random
 import shutil
 import socket
@@ -25,8 +26,8 @@ CONFIG = "paging_file: paging.yml\nscrape_configs: []\nhost: {enabled: false}\n"
 PAGING = """
 route:
   receiver: tickets
-  group_by: [alertname]
-  group_wait: 0s
+  group_by: [{group_by}]
+  group_wait: {group_wait}
   group_interval: 1s
   repeat_interval: 12h
   escalation_policy: main
@@ -45,8 +46,44 @@ escalation_policies:
 """
 
 
+def paging(inbox, ack, timeout=5, group_by="alertname", group_wait="0s"):
+    """ann is paged, and bob after `ack` seconds; a receiver has `timeout` seconds to answer."""
+    return PAGING.format(inbox=inbox.address, ack=ack, timeout=timeout, group_by=group_by, group_wait=group_wait)
+
+
 def moment(text):
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+class SlowDisk(Exception):
+    """The disk was slower than a page may wait for it: then pages are kept in memory, and a kill forgets them."""
+
+
+class Lateness:
+    """How late this machine is, for those who judge by the time at which something was seen: threads that want to run, and small files that want
+    to be on the disk."""
+
+    def __init__(self, directory):
+        self.seen = []
+        self.file = open(directory / "lateness", "wb", buffering=0)
+        for what in (lambda: None, self.write):
+            threading.Thread(target=self.watch, args=(what,), daemon=True).start()
+
+    def write(self):
+        self.file.write(b"x")
+        os.fsync(self.file.fileno())
+
+    def watch(self, what):
+        while True:
+            began = time.time()
+            time.sleep(0.05)
+            what()
+            if (late := time.time() - began - 0.05) > 0.02:
+                self.seen.append((began, late))
+
+    def between(self, since, until):
+        """The most within this time, s."""
+        return max((late for began, late in list(self.seen) if began <= until and began + 0.05 + late >= since), default=0.0)
 
 
 class Attempt:
@@ -217,18 +254,23 @@ class Operators:
                 self.taken.add(name)
 
 
-def what_a_kill_left(stage, binary, pager):
-    """How the ledger stands after a kill, read from a copy: rows that were never sent, rows whose answer it has not heard, timers."""
-    data, copy = stage.dir / "sideband/data/ledger.redb", stage.dir / "copy"
+def records(stage, name="sideband"):
+    """What the ledger of a sideband says, read from a copy. While it runs, a copy may be none: a ValueError."""
+    data, copy = stage.dir / name / "data/ledger.redb", stage.dir / "copy"
     copy.mkdir(exist_ok=True)
     shutil.copyfile(data, copy / "ledger.redb")
-    dump = subprocess.run([binary, "db", "dump", f"--storage.path={copy}"], capture_output=True, text=True)
-    expect(dump.returncode == 0, f"after a kill the ledger cannot be read: {dump.stderr[-500:]}")
+    dump = subprocess.run([stage.binary, "db", "dump", f"--storage.path={copy}"], capture_output=True, text=True)
+    if dump.returncode:
+        raise ValueError(dump.stderr[-500:])
+    return [json.loads(line) for line in dump.stdout.splitlines()]
+
+
+def what_a_kill_left(stage, pager):
+    """How the ledger stands after a kill: rows that were never sent, rows whose answer it has not heard, timers."""
     left, attempts = Counter(), defaultdict(list)
     for a in pager.all():
         attempts[a.key].append(a)
-    for line in dump.stdout.splitlines():
-        row = json.loads(line)
+    for row in records(stage):
         record = row["value"].get("r", {}) if isinstance(row["value"], dict) else {}
         if row["table"] == "paging.outbox":
             left["rows"] += 1
@@ -243,19 +285,18 @@ def what_a_kill_left(stage, binary, pager):
 
 
 def killed_at_random_moments(stage, kills, seed):
-    seed = seed if seed is not None else random.SystemRandom().randrange(1 << 32)
     print(f"      {kills} kills, --seed {seed}", flush=True)
     dice, pager = random.Random(seed), UnreliablePager(seed + 1)
-    stage.file("sideband/paging.yml", PAGING.format(inbox=pager.address, timeout=PAGER_TIMEOUT, ack=ACK_TIMEOUT))
+    stage.file("sideband/paging.yml", paging(pager, ACK_TIMEOUT, PAGER_TIMEOUT))
     url = stage.sideband(CONFIG)
     port = int(url.rsplit(":", 1)[1])
-    people = Operators(dice, pager, 3 * kills + 10)
+    people, lateness = Operators(dice, pager, 3 * kills + 10), Lateness(stage.dir)
     starts, left = [], []
 
     def killed():
         stage.processes["sideband"].kill()
         stage.processes["sideband"].wait()
-        left.append(what_a_kill_left(stage, stage.binary, pager))
+        left.append(what_a_kill_left(stage, pager))
 
     aims = Counter()
     while len(left) < kills:
@@ -296,10 +337,11 @@ def killed_at_random_moments(stage, kills, seed):
         stage.sideband(CONFIG, port=port)
         starts.append(time.time() - start)
     people.most = 0
-    wait("all is heard", lambda: (people.settle(url), not people.waiting)[1], 60, 0.2)
+    wait("all is heard", lambda: (people.settle(url), not people.waiting)[1], pause=0.2)
     pager.reliable = True
+    wait("the last backups are due", lambda: all(i["state"] != "triggered" or any(p["step"] == 2 for p in i["pages"]) for i in listed(url)), pause=0.5)
     time.sleep(ACK_TIMEOUT + 3)
-    wait("the outbox is empty", lambda: "\nsideband_paging_outbox_rows 0\n" in http(url + "/metrics", headers={"Accept": "text/plain"}), 120, 0.5)
+    wait("the outbox is empty", lambda: "\nsideband_paging_outbox_rows 0\n" in http(url + "/metrics", headers={"Accept": "text/plain"}), pause=0.5)
     # Nothing comes after the end.
     time.sleep(2)
     attempts = pager.all()
@@ -307,9 +349,10 @@ def killed_at_random_moments(stage, kills, seed):
     for number in sorted({a.incident for a in attempts} | {i["id"] for i in listed(url)}, key=int):
         incidents[number] = json.loads(http(f"{url}/api/v1/incidents/{number}"))["data"]
     memory_only = stage.log("sideband").count("THE LEDGER DOES NOT TAKE")
-    expect(not memory_only, f"{memory_only} times this machine's disk was slower than 2 s: such a run proves nothing")
+    if memory_only:
+        raise SlowDisk(f"{memory_only} times this machine's disk was slower than 2 s, and such a run proves nothing")
     check_keys(attempts)
-    check_incidents(attempts, incidents, people.deeds, people.taken)
+    check_incidents(attempts, incidents, people.deeds, people.taken, lateness)
     report(pager, starts, left, aims, incidents, people.deeds)
 
 
@@ -340,7 +383,7 @@ def acknowledgement(one):
     return {"by": one["acknowledgedBy"], "at": one["acknowledgedAt"]} if "acknowledgedAt" in one else None
 
 
-def check_incidents(attempts, incidents, deeds, taken):
+def check_incidents(attempts, incidents, deeds, taken, lateness):
     """The ledger's history against what was said to it and what the pager saw."""
     by_alert, told, said = defaultdict(list), defaultdict(list), defaultdict(list)
     for i in incidents.values():
@@ -376,8 +419,9 @@ def check_incidents(attempts, incidents, deeds, taken):
             sure(early <= 0.005, f"the backup was paged {early:.3f} s early")
         for to, due in (("a", began), ("b", began + ACK_TIMEOUT)):
             for a in pages[to]:
-                # A moment for a request that was under way.
-                sure(a.at < ended + 0.5, f"{to} was paged {a.at - ended:.3f} s after the end")
+                # A moment for a request that was under way, and for a machine that was busy with something else.
+                most = 0.5 + 5 * lateness.between(ended - 1, a.at)
+                sure(a.at < ended + most, f"{to} was paged {a.at - ended:.3f} s after the end, at the most {most:.3f} s are fine")
             arrived = [a for a in pages[to] if a.delivered]
             # Nobody ended it: then both were told, whatever happened on the way.
             sure(arrived or ended < 1e18, f"{to} was never told")

@@ -20,6 +20,9 @@ if [ ! -e "$policy" ]; then
     $sudo chmod +x "$policy"
     trap '$sudo rm -f "$policy"' EXIT
 fi
-$sudo apt-get update -q
+# A mirror that does not answer is asked again, and another installation is waited for.
+patient="-o Acquire::Retries=10 -o DPkg::Lock::Timeout=600"
 # shellcheck disable=SC2086
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+$sudo apt-get $patient update -q
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get $patient install -q -y --no-install-recommends $missing

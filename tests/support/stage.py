@@ -1,7 +1,10 @@
-"""A stage for tests against real processes: free ports, temporary files, processes that are stopped at the end."""
+"""A stage for tests against real processes: free ports, temporary files, processes that are stopped at the end.
+
+Nothing here may depend on how fast the machine is: what is expected is waited for, with patience."""
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,28 +17,44 @@ import traceback
 import urllib.error
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds: far longer than anything takes here, also on a machine that has much else to do.
+PATIENCE = 300.0
 
 
 class Failed(AssertionError):
     """An expectation that was not met."""
 
 
+given_ports = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody listens on. Not one that the kernel gives to outgoing connections: one of those could have it before
+    whoever it is meant for, or between the end of a process and its next start."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = range(10_000, first) if first > 12_000 else range(61_000, 65_000)
+    for port in random.SystemRandom().sample(ports, 500):
+        if port not in given_ports:
+            try:
+                with socket.create_server(("0.0.0.0", port)):
+                    given_ports.add(port)
+                    return port
+            except OSError:
+                pass
+    raise Failed("no port is free")
 
 
-def http(url, data=None, headers=None, timeout=10, method=None):
+def http(url, data=None, headers=None, timeout=PATIENCE, method=None):
     """The body of an answer, whatever its status; use `status` for that."""
     return request(url, data, headers, timeout, method)[1]
 
 
-def request(url, data=None, headers=None, timeout=10, method=None):
+def request(url, data=None, headers=None, timeout=PATIENCE, method=None):
     """Status, body, headers."""
     if isinstance(data, (dict, list)):
         data, headers = json.dumps(data).encode(), {"Content-Type": "application/json", **(headers or {})}
@@ -47,15 +66,26 @@ def request(url, data=None, headers=None, timeout=10, method=None):
         return error.code, error.read().decode(), error.headers
 
 
-def wait(what, probe, seconds=20.0, pause=0.05):
+def send_alerts(url, alerts):
+    """Status and body for a list of alerts. As every sender does, it says them again when the answer is 503: a machine that is busy may be too slow
+    with the first."""
+    for _ in range(100):
+        status, body, _ = request(f"{url}/api/v2/alerts", alerts)
+        if status != 503:
+            break
+        time.sleep(0.5)
+    return status, body
+
+
+def wait(what, probe, seconds=PATIENCE, pause=0.05):
     """The first true value of `probe`; its errors count as not yet."""
-    deadline = time.time() + seconds
+    deadline = time.monotonic() + seconds
     last = None
-    while time.time() < deadline:
+    while time.monotonic() < deadline:
         try:
             if result := probe():
                 return result
-        except (OSError, ValueError, KeyError, IndexError, urllib.error.URLError) as error:
+        except (OSError, ValueError, LookupError, StopIteration, HTTPException) as error:
             last = error
         time.sleep(pause)
     raise Failed(f"not within {seconds} s: {what}" + (f" (last error: {last!r})" if last else ""))
@@ -89,6 +119,7 @@ class Server:
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 256
 
             def handle_error(self, request, client_address):
                 # Whoever asked was killed.
@@ -124,9 +155,9 @@ class Inbox(Server):
 class Stage:
     """Temporary directory and processes of one test."""
 
-    def __init__(self, binary):
+    def __init__(self, binary, under=None):
         self.binary = Path(binary).resolve()
-        self.dir = Path(tempfile.mkdtemp(prefix="sideband-test."))
+        self.dir = Path(tempfile.mkdtemp(prefix="sideband-test.", dir=under))
         self.processes = {}
 
     def __enter__(self):
@@ -179,8 +210,14 @@ class Stage:
         self.start(name, [self.binary, f"--config.file={path}", f"--web.listen-address=127.0.0.1:{port}",
                           f"--storage.path={data or self.dir / name / 'data'}", *flags], env)
         url = f"http://127.0.0.1:{port}"
-        wait(f"{name} is ready", lambda: request(url + "/-/ready")[0] == 200, 15)
+        self.ready(name, url)
         return url
+
+    def ready(self, name, url):
+        """Waits until it is, or has ended."""
+        process = self.processes[name]
+        wait(f"{name} is ready", lambda: process.poll() is not None or request(url + "/-/ready")[0] == 200)
+        expect(process.poll() is None, f"{name} ended with {process.poll()}")
 
     def flask_app(self):
         """Starts the demo's Flask app under gunicorn with two workers; gives its address."""
@@ -191,7 +228,7 @@ class Stage:
         self.start("app", [scripts / "gunicorn", "-c", "gunicorn.conf.py", "-b", address, "app:app"],
                    {"PROMETHEUS_MULTIPROC_DIR": str(multiproc), "DEMO_SLOWDOWN_FILE": str(self.dir / "slow"),
                     "PYTHONDONTWRITEBYTECODE": "1"}, cwd=ROOT / "deploy/demo")
-        wait("the Flask app answers", lambda: request(f"http://{address}/")[0] == 200, 30)
+        wait("the Flask app answers", lambda: request(f"http://{address}/")[0] == 200)
         return address
 
 
@@ -211,6 +248,8 @@ def expect(condition, what):
 def main(tests, binary, only=()):
     """Runs test functions that take a stage; prints a line each; the exit code."""
     failed = 0
+    # What a build has just written goes to the disk first, or it would hold up what the tests write.
+    os.sync()
     ran = [t for t in tests if not only or t.__name__ in only]
     for test in ran:
         began = time.time()

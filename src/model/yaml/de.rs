@@ -29,12 +29,12 @@ impl Node {
     #[cold]
     fn mismatch(&self, expected: &dyn Expected) -> Error {
         let unexpected = match &self.resolved().kind {
-            _ if self.is_null() => Unexpected::Other("null"),
+            _ if self.is_null() => Unexpected::Unit,
             Kind::Scalar { text, .. } => Unexpected::Str(text),
             Kind::Sequence(_) => Unexpected::Seq,
             _ => Unexpected::Map,
         };
-        de::Error::invalid_type(unexpected, expected)
+        Error::mismatch(&unexpected, expected)
     }
 
     /// The text of a scalar whose tag allows `tag`.

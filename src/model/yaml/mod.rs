@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 
 pub use error::Error;
 pub use spanned::{Place, Spanned};
-pub(crate) use table::from_yaml_by_serde;
-pub use table::{FromYaml, Key, Raw, read_keys};
+pub use table::{FromYaml, Key, Keys, Raw, read_keys};
+pub(crate) use table::{from_yaml_by_serde, table};
 pub use tree::Node;
 
 /// What is wrong in a file, and where. Lines and columns count from 1; 0 says that the place is unknown.
@@ -31,6 +31,12 @@ impl FileError {
     /// An error about the file as a whole.
     pub fn whole(file: &Path, message: impl fmt::Display) -> Self {
         Self { file: file.to_owned(), line: 0, column: 0, message: message.to_string() }
+    }
+
+    /// An error of a file's text.
+    pub fn of(file: &Path, error: &Error) -> Self {
+        let place = error.place();
+        Self { file: file.to_owned(), line: place.line(), column: place.column(), message: error.to_string() }
     }
 
     /// An error about a value whose place was kept.
@@ -63,7 +69,28 @@ impl std::error::Error for FileError {}
 /// Bad syntax, or what `T` refuses, with the place.
 pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileError> {
     let root = single(file, text)?;
-    T::deserialize(&root).map_err(|e| located(file, e.or_at(root.place)))
+    T::deserialize(&root).map_err(|e| FileError::of(file, &e.or_at(root.place)))
+}
+
+/// As [`parse`], for what is read by a table of its keys.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read<T: FromYaml>(file: &Path, text: &str) -> Result<T, FileError> {
+    let root = single(file, text)?;
+    T::from_yaml(&root).map_err(|e| FileError::of(file, &e.or_at(root.place)))
+}
+
+/// As [`parse_all`], for what is read by a table of its keys.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read_all<T: FromYaml>(file: &Path, text: &str) -> Result<Vec<T>, FileError> {
+    let documents = tree::documents(text).and_then(|all| {
+        let all = all.iter().filter(|root| !root.is_null());
+        all.map(|root| T::from_yaml(root).map_err(|e| e.or_at(root.place))).collect()
+    });
+    documents.map_err(|e| FileError::of(file, &e))
 }
 
 /// Reads every document of a file's text. Empty documents are left out.
@@ -72,26 +99,38 @@ pub fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T, FileErro
 /// As [`parse`].
 pub fn parse_all<T: DeserializeOwned>(file: &Path, text: &str) -> Result<Vec<T>, FileError> {
     tree::documents(text)
-        .map_err(|e| located(file, e))?
+        .map_err(|e| FileError::of(file, &e))?
         .iter()
         .filter(|root| !root.is_null())
-        .map(|root| T::deserialize(root).map_err(|e| located(file, e.or_at(root.place))))
+        .map(|root| T::deserialize(root).map_err(|e| FileError::of(file, &e.or_at(root.place))))
         .collect()
+}
+
+/// The keys of a text's top level, to know what kind of file it is. Of one that is no YAML: the words at the beginning of
+/// a line that a colon follows.
+pub fn top_keys(text: &str) -> Vec<String> {
+    match tree::documents(text) {
+        Ok(documents) => documents.first().map(Node::keys).unwrap_or_default(),
+        Err(_) => {
+            let key = |line: &str| {
+                let (key, _) = line.split_once(':')?;
+                Some(key.trim_end().trim_matches(['"', '\'']).to_owned())
+            };
+            text.lines().filter_map(key).collect()
+        }
+    }
 }
 
 /// The only document of a text; a text without any is null.
 fn single(file: &Path, text: &str) -> Result<Node, FileError> {
-    let mut documents = tree::documents(text).map_err(|e| located(file, e))?.into_iter();
+    let mut documents = tree::documents(text).map_err(|e| FileError::of(file, &e))?.into_iter();
     let first = documents.next().unwrap_or_else(|| Node::null(Place::default()));
     match documents.next() {
         None => Ok(first),
-        Some(second) => Err(located(file, Error::at(second.place, "multiple YAML documents detected"))),
+        Some(second) => {
+            Err(FileError::of(file, &Error::at(second.place, "multiple YAML documents detected")))
+        }
     }
-}
-
-fn located(file: &Path, e: Error) -> FileError {
-    let place = e.place();
-    FileError { file: file.to_owned(), line: place.line(), column: place.column(), message: e.to_string() }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ impl Raw {
     /// # Errors
     /// What `T` refuses, with the place.
     pub fn read<T: FromYaml>(&self, file: &std::path::Path) -> Result<T, FileError> {
-        T::from_yaml(&self.0).map_err(|e| super::located(file, e.or_at(self.0.place)))
+        T::from_yaml(&self.0).map_err(|e| FileError::of(file, &e.or_at(self.0.place)))
     }
 
     /// Reads it as a key's value.
@@ -101,7 +101,7 @@ macro_rules! from_yaml_by_serde {
 pub(crate) use from_yaml_by_serde;
 
 from_yaml_by_serde! {
-    String u64 i64 f64 de::IgnoredAny serde_json::Value crate::model::Duration crate::model::Secret
+    String bool u64 i64 f64 usize std::path::PathBuf de::IgnoredAny serde_json::Value crate::model::Duration crate::model::Secret
 }
 
 impl<T: FromYaml> FromYaml for Option<T> {
@@ -149,17 +149,68 @@ impl<T: FromYaml> Key for T {
     }
 }
 
-/// Reads a mapping by its keys; one with two names has them as `new|old`. `what` is for the error when it is none.
+/// Keys that stand among those of another struct.
+pub trait Keys {
+    /// Each with its name.
+    fn keys(&mut self) -> Vec<(&'static str, &mut dyn Key)>;
+}
+
+/// Defines a struct that is read by the names of its fields, each of which may be left out. The keys of a field after
+/// `..` stand beside the others. Keys that are `not_built` are refused by their names, unless they are empty.
+macro_rules! table {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$doc:meta])* pub $field:ident: $type:ty,)*
+            $(.. $(#[$inner_doc:meta])* pub $inner:ident: $inner_type:ty,)?
+        }
+        $(not_built: $not_built:expr)?
+    ) => {
+        $(#[$meta])*
+        #[derive(Default)]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $type,)*
+            $($(#[$inner_doc])* pub $inner: $inner_type,)?
+        }
+
+        impl $crate::model::yaml::FromYaml for $name {
+            fn from_yaml(node: &$crate::model::yaml::Node) -> Result<Self, $crate::model::yaml::Error> {
+                let mut read = Self::default();
+                let own: Vec<(_, &mut dyn $crate::model::yaml::Key)> =
+                    vec![$((stringify!($field), &mut read.$field),)*];
+                let keys = own.into_iter() $(.chain($crate::model::yaml::Keys::keys(&mut read.$inner)))?;
+                let not_built: &[&str] = &[];
+                $(let not_built = [not_built, $not_built].concat();)?
+                $crate::model::yaml::read_keys(node, &mut keys.collect::<Vec<_>>(), &not_built)?;
+                Ok(read)
+            }
+        }
+    };
+}
+pub(crate) use table;
+
+/// Reads a mapping by its keys; one with two names has them as `new|old`.
 ///
 /// # Errors
-/// An unknown key, one that is there under both its names, or what a key refuses.
-pub fn read_keys(node: &Node, what: &str, keys: &mut [(&'static str, &mut dyn Key)]) -> Result<(), Error> {
+/// No mapping, an unknown key, one that is `not_built` and not empty, one that is there under both its names, or what
+/// a key refuses.
+pub fn read_keys(
+    node: &Node,
+    keys: &mut [(&'static str, &mut dyn Key)],
+    not_built: &[&str],
+) -> Result<(), Error> {
     let mut seen = vec![false; keys.len()];
-    for (name, value) in node.entries(&what)? {
+    for (name, value) in node.entries(&"a mapping")? {
         let key = name.text(&"a key").map_err(|e| e.or_at(name.place))?;
         let Some(i) = keys.iter().position(|(names, _)| names.split('|').any(|n| n == key)) else {
-            let names: Vec<&str> = keys.iter().flat_map(|(names, _)| names.split('|')).collect();
-            return Err(Error::unknown("field", key, &names).or_at(name.place));
+            if !not_built.contains(&key) {
+                let names: Vec<&str> = keys.iter().flat_map(|(names, _)| names.split('|')).collect();
+                return Err(Error::unknown("field", key, &names).or_at(name.place));
+            }
+            if value.is_empty() {
+                continue;
+            }
+            return Err(Error::at(name.place, format_args!("{key} is not built yet")));
         };
         if std::mem::replace(&mut seen[i], true) {
             let name = keys[i].0.split('|').next().unwrap_or_default();

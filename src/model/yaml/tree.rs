@@ -1,7 +1,7 @@
 //! The tree of a YAML text. The only module that knows the YAML library; it is not generic, so that
 //! reading YAML is in the program once and not once for every type of the configuration.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use base64::Engine as _;
@@ -83,9 +83,28 @@ impl Node {
         }
     }
 
+    /// Is it nothing, or a sequence or mapping without anything in it?
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.resolved().kind {
+            Kind::Sequence(items) => items.is_empty(),
+            Kind::Mapping(entries) => entries.is_empty(),
+            _ => self.is_null(),
+        }
+    }
+
     /// Is it a mapping?
     pub fn is_mapping(&self) -> bool {
         matches!(self.resolved().kind, Kind::Mapping(_))
+    }
+
+    /// The keys of a mapping that are plain values, as they are written.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let Kind::Mapping(entries) = &self.resolved().kind else { return Vec::new() };
+        let key = |(key, _): &(Self, Self)| match &key.resolved().kind {
+            Kind::Scalar { text, .. } => Some(text.to_string()),
+            _ => None,
+        };
+        entries.iter().filter_map(key).collect()
     }
 
     pub(super) fn null(place: Place) -> Self {
@@ -260,12 +279,13 @@ fn mapping(items: Vec<Node>) -> Result<Vec<(Node, Node)>, Error> {
             _ => entries.push((key, value)),
         }
     }
-    let mut seen = HashSet::with_capacity(entries.len());
+    let mut seen = HashMap::with_capacity(entries.len());
     for (key, _) in &entries {
         if let Kind::Scalar { text, .. } = &key.resolved().kind
-            && !seen.insert(text.clone())
+            && let Some(first) = seen.insert(text.clone(), key.place)
         {
-            return Err(Error::at(key.place, format!("duplicate mapping key: {text}")));
+            let message = format!("duplicate mapping key: {text}, first on line {}", first.line());
+            return Err(Error::at(key.place, message));
         }
     }
     for merge in &merges {
@@ -281,10 +301,11 @@ fn mapping(items: Vec<Node>) -> Result<Vec<(Node, Node)>, Error> {
                 return Err(not_mergeable(source.place));
             };
             for (key, value) in from {
-                if let Kind::Scalar { text, .. } = &key.resolved().kind
-                    && !seen.insert(text.clone())
-                {
-                    continue;
+                if let Kind::Scalar { text, .. } = &key.resolved().kind {
+                    if seen.contains_key(text) {
+                        continue;
+                    }
+                    seen.insert(text.clone(), key.place);
                 }
                 // The place of use is that of the merge.
                 let at_merge = |node: &Node| Node { place: source.place, ..node.clone() };

@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout_at};
 use super::connect::{self, Sender, Way};
 use super::decode::Decoder;
 use super::no_proxy;
+use super::oauth2::Tokens;
 use super::tls::TlsSource;
-use super::url::{Url, percent_decode};
+use super::url::Url;
 use super::{HttpClientConfig, NetError};
-use crate::model::Secret;
+use crate::model::{Secret, percent_decode};
 
 /// Connections that were not used for so long are closed.
 const IDLE: Duration = Duration::from_secs(300);
@@ -67,6 +68,7 @@ struct Inner {
     tls: TlsSource,
     proxy: Option<Url>,
     proxy_credentials: Option<String>,
+    tokens: Option<Tokens>,
     pool: Pool,
 }
 
@@ -104,6 +106,7 @@ impl HttpClient {
             tls,
             proxy,
             proxy_credentials,
+            tokens: config.oauth2.as_ref().map(|o| Tokens::new(o, base_dir)).transpose()?,
             pool: Pool::default(),
         })))
     }
@@ -125,15 +128,43 @@ impl HttpClient {
     /// See [`NetError`].
     pub async fn start(&self, request: HttpRequest, limits: Limits) -> Result<Exchange, NetError> {
         let deadline = Instant::now() + limits.timeout;
-        match timeout_at(deadline, self.follow(request, limits, deadline)).await {
+        let done = async {
+            match &self.0.tokens {
+                None => self.follow(request, None, limits, deadline).await,
+                Some(tokens) => self.with_token(tokens, request, limits, deadline).await,
+            }
+        };
+        match timeout_at(deadline, done).await {
             Ok(result) => result,
             Err(_) => Err(NetError::Timeout(limits.timeout)),
         }
     }
 
+    /// With a token; one that is not taken any more is exchanged for a new one, once.
+    async fn with_token(
+        &self,
+        tokens: &Tokens,
+        request: HttpRequest,
+        limits: Limits,
+        deadline: Instant,
+    ) -> Result<Exchange, NetError> {
+        let (token, kept) = tokens.header().await?;
+        let exchange = self.follow(request.clone(), Some(&token), limits, deadline).await?;
+        if exchange.status != 401 {
+            return Ok(exchange);
+        }
+        tokens.forget(&token);
+        if !kept {
+            return Ok(exchange);
+        }
+        let (token, _) = tokens.header().await?;
+        self.follow(request, Some(&token), limits, deadline).await
+    }
+
     async fn follow(
         &self,
         mut request: HttpRequest,
+        token: Option<&str>,
         limits: Limits,
         deadline: Instant,
     ) -> Result<Exchange, NetError> {
@@ -142,8 +173,8 @@ impl HttpClient {
         for _ in 0..=MAX_REDIRECTS {
             let key = (url.https, url.authority());
             // Credentials are for the host that they were configured for.
-            let with_credentials = key == first;
-            let (response, sender) = self.exchange(&url, &request, with_credentials).await?;
+            let credentials = (key == first).then_some(token);
+            let (response, sender) = self.exchange(&url, &request, credentials).await?;
             let status = response.status().as_u16();
             let location = response.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
             match location {
@@ -199,12 +230,13 @@ impl HttpClient {
         })
     }
 
-    /// One request over one connection: an idle one, or a new one when the idle one turns out to be dead.
+    /// One request over one connection: an idle one, or a new one when the idle one turns out to be dead. With
+    /// `credentials` it has those of the configuration, and a token where there is one.
     async fn exchange(
         &self,
         url: &Url,
         request: &HttpRequest,
-        with_credentials: bool,
+        credentials: Option<Option<&str>>,
     ) -> Result<(Response<Incoming>, Sender), NetError> {
         let inner = &*self.0;
         let list = inner.config.no_proxy.as_deref().unwrap_or_default();
@@ -214,7 +246,7 @@ impl HttpClient {
             if sender.ready().await.is_err() {
                 continue;
             }
-            match sender.try_send_request(self.message(url, proxy, request, with_credentials)?).await {
+            match sender.try_send_request(self.message(url, proxy, request, credentials)?).await {
                 Ok(response) => return Ok((response, sender)),
                 Err(mut e) => {
                     // The server may close an idle connection just when it is used again. Nothing was done
@@ -230,7 +262,7 @@ impl HttpClient {
         }
         let way = Way { proxy, proxy_credentials: inner.proxy_credentials.as_deref(), tls: &inner.tls };
         let mut sender = connect::open(url, &way).await?;
-        let message = self.message(url, proxy, request, with_credentials)?;
+        let message = self.message(url, proxy, request, credentials)?;
         let response = sender.send_request(message).await.map_err(|e| protocol_error(&e))?;
         Ok((response, sender))
     }
@@ -240,7 +272,7 @@ impl HttpClient {
         url: &Url,
         proxy: Option<&Url>,
         request: &HttpRequest,
-        with_credentials: bool,
+        credentials: Option<Option<&str>>,
     ) -> Result<Request<Full<Bytes>>, NetError> {
         let bad = |e: &dyn std::fmt::Display| NetError::Config(format!("cannot build the request: {e}"));
         // A proxy that forwards plain HTTP is asked for the absolute URL.
@@ -258,8 +290,12 @@ impl HttpClient {
         for (name, value) in &request.headers {
             put(HeaderName::from_bytes(name.as_bytes()).map_err(|e| bad(&e))?, value)?;
         }
-        if with_credentials {
-            if let Some(value) = self.credentials(url)? {
+        if let Some(token) = credentials {
+            let own = match token {
+                Some(token) => Some(token.to_owned()),
+                None => self.credentials(url)?,
+            };
+            if let Some(value) = own {
                 put(header::AUTHORIZATION, &value)?;
             }
             for (name, values) in self.0.config.http_headers.iter().flatten() {
@@ -407,13 +443,13 @@ fn is_sensitive(name: &str) -> bool {
     ["authorization", "cookie", "www-authenticate"].iter().any(|s| name.eq_ignore_ascii_case(s))
 }
 
-fn basic_header(user: &str, password: &str) -> String {
+pub(super) fn basic_header(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
 fn basic_of_userinfo(userinfo: &str) -> String {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    basic_header(&percent_decode(user), &percent_decode(password))
+    basic_header(&percent_decode(user.as_bytes()), &percent_decode(password.as_bytes()))
 }
 
 /// hyper's errors say little by themselves; the cause behind them says what happened.

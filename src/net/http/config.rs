@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::oauth2::OAuth2;
+use crate::model::yaml::{Key, Keys, from_yaml_by_serde};
 use crate::model::{Secret, without_password};
 
 /// Name and password, each inline or in a file that is read again for every request.
@@ -95,66 +96,7 @@ pub struct HeaderValues {
     pub files: Vec<PathBuf>,
 }
 
-/// Defines a configuration struct that has the HTTP client's keys beside its own (serde's `flatten`
-/// would lose the places of errors), with a method `http_client()` that collects them.
-macro_rules! with_http_client_fields {
-    ($(#[$meta:meta])* pub struct $name:ident { $($own:tt)* }) => {
-        $(#[$meta])*
-        pub struct $name {
-            $($own)*
-            #[serde(default)]
-            pub basic_auth: Option<$crate::net::http::BasicAuth>,
-            #[serde(default)]
-            pub authorization: Option<$crate::net::http::Authorization>,
-            #[serde(default)]
-            pub oauth2: Option<serde::de::IgnoredAny>,
-            #[serde(default)]
-            pub bearer_token: Option<$crate::model::Secret>,
-            #[serde(default)]
-            pub bearer_token_file: Option<std::path::PathBuf>,
-            #[serde(default)]
-            pub tls_config: Option<$crate::net::http::TlsConfig>,
-            #[serde(default)]
-            pub proxy_url: Option<$crate::net::http::UrlText>,
-            #[serde(default)]
-            pub no_proxy: Option<String>,
-            #[serde(default)]
-            pub proxy_from_environment: Option<bool>,
-            #[serde(default)]
-            pub proxy_connect_header:
-                Option<std::collections::BTreeMap<String, Vec<$crate::model::Secret>>>,
-            #[serde(default)]
-            pub follow_redirects: Option<bool>,
-            #[serde(default)]
-            pub enable_http2: Option<bool>,
-            #[serde(default)]
-            pub http_headers:
-                Option<std::collections::BTreeMap<String, $crate::net::http::HeaderValues>>,
-        }
-
-        impl $name {
-            /// The HTTP client's part of these keys.
-            pub fn http_client(&self) -> $crate::net::http::HttpClientConfig {
-                $crate::net::http::HttpClientConfig {
-                    basic_auth: self.basic_auth.clone(),
-                    authorization: self.authorization.clone(),
-                    oauth2: self.oauth2.clone(),
-                    bearer_token: self.bearer_token.clone(),
-                    bearer_token_file: self.bearer_token_file.clone(),
-                    tls_config: self.tls_config.clone(),
-                    proxy_url: self.proxy_url.clone(),
-                    no_proxy: self.no_proxy.clone(),
-                    proxy_from_environment: self.proxy_from_environment,
-                    proxy_connect_header: self.proxy_connect_header.clone(),
-                    follow_redirects: self.follow_redirects,
-                    enable_http2: self.enable_http2,
-                    http_headers: self.http_headers.clone(),
-                }
-            }
-        }
-    };
-}
-pub(crate) use with_http_client_fields;
+from_yaml_by_serde! { BasicAuth Authorization TlsConfig UrlText HeaderValues Box<OAuth2> }
 
 /// The whole of it. Credentials and keys in files are read again when they are used.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -162,8 +104,7 @@ pub(crate) use with_http_client_fields;
 pub struct HttpClientConfig {
     pub basic_auth: Option<BasicAuth>,
     pub authorization: Option<Authorization>,
-    /// Not built yet: refused by [`HttpClientConfig::validate`].
-    pub oauth2: Option<IgnoredAny>,
+    pub oauth2: Option<Box<OAuth2>>,
     pub bearer_token: Option<Secret>,
     pub bearer_token_file: Option<PathBuf>,
     pub tls_config: Option<TlsConfig>,
@@ -179,6 +120,26 @@ pub struct HttpClientConfig {
     /// Accepted; the client speaks HTTP/1.1 in either case, which every server does.
     pub enable_http2: Option<bool>,
     pub http_headers: Option<BTreeMap<String, HeaderValues>>,
+}
+
+impl Keys for HttpClientConfig {
+    fn keys(&mut self) -> Vec<(&'static str, &mut dyn Key)> {
+        vec![
+            ("basic_auth", &mut self.basic_auth),
+            ("authorization", &mut self.authorization),
+            ("oauth2", &mut self.oauth2),
+            ("bearer_token", &mut self.bearer_token),
+            ("bearer_token_file", &mut self.bearer_token_file),
+            ("tls_config", &mut self.tls_config),
+            ("proxy_url", &mut self.proxy_url),
+            ("no_proxy", &mut self.no_proxy),
+            ("proxy_from_environment", &mut self.proxy_from_environment),
+            ("proxy_connect_header", &mut self.proxy_connect_header),
+            ("follow_redirects", &mut self.follow_redirects),
+            ("enable_http2", &mut self.enable_http2),
+            ("http_headers", &mut self.http_headers),
+        ]
+    }
 }
 
 /// Headers that belong to the client itself (the list of Prometheus' documentation).
@@ -212,7 +173,8 @@ impl HttpClientConfig {
         let basic = self.basic_auth.iter().flat_map(|b| [&b.username_file, &b.password_file]);
         let tls = self.tls_config.iter().flat_map(|t| [&t.ca_file, &t.cert_file, &t.key_file]);
         let authorization = self.authorization.iter().map(|a| &a.credentials_file);
-        basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned().collect()
+        let plain = basic.chain(tls).chain(authorization).chain([&self.bearer_token_file]).flatten().cloned();
+        plain.chain(self.oauth2.iter().flat_map(|o| o.files())).collect()
     }
 
     /// Checks what the types alone don't: keys that exclude each other, and keys that are not built.
@@ -269,10 +231,7 @@ impl HttpClientConfig {
                 return Err(format!("http_headers: setting header {name:?} is not allowed"));
             }
         }
-        if self.oauth2.is_some() {
-            return Err("oauth2 is not built yet".into());
-        }
-        Ok(())
+        self.oauth2.as_ref().map_or(Ok(()), |o| o.validate())
     }
 
     fn validate_proxy(&self) -> Result<(), String> {

@@ -5,12 +5,13 @@ mod config;
 mod connect;
 mod decode;
 mod no_proxy;
+mod oauth2;
 mod tls;
 mod url;
 
 pub use client::{Exchange, HttpClient, HttpRequest, HttpResponse, Limits};
-pub(crate) use config::with_http_client_fields;
 pub use config::{Authorization, BasicAuth, HeaderValues, HttpClientConfig, TlsConfig, TlsVersion, UrlText};
+pub use oauth2::OAuth2;
 pub use tls::TlsClient;
 
 /// What can go wrong between a request and its answer.

@@ -96,36 +96,16 @@ impl Url {
     }
 }
 
-/// Undoes percent-encoding; what is no valid escape stays as it is.
-pub(super) fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
-        match (bytes[i], hex(bytes.get(i + 1)), hex(bytes.get(i + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                i += 3;
-            }
-            (b, ..) => {
-                out.push(b);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::percent_decode;
 
     #[test]
     fn urls_are_split() {
         let u = Url::parse("https://me:p%40ss@example.org/a?b=c").unwrap();
         assert_eq!((u.https, u.host.as_str(), u.port, u.path.as_str()), (true, "example.org", 443, "/a?b=c"));
-        assert_eq!(percent_decode(u.userinfo.as_deref().unwrap()), "me:p@ss");
+        assert_eq!(percent_decode(u.userinfo.as_deref().unwrap().as_bytes()), "me:p@ss");
         assert_eq!(Url::parse("http://[::1]:9/").unwrap().host_header(), "[::1]:9");
         assert_eq!(Url::parse("http://h").unwrap().absolute(), "http://h/");
         for bad in [

@@ -83,11 +83,8 @@ fn wish(event: &Event, callback: &Callback, instance: &str, at: Timestamp) -> Wi
         return Wish::Nothing("nobody did it");
     }
     let by = event.agent.as_ref().and_then(|a| a.summary.as_deref()).map(name).filter(|n| !n.is_empty());
-    let actor = Actor {
-        by: by.unwrap_or_else(|| "somebody in PagerDuty".to_owned()),
-        via: Service::Pagerduty.as_str().to_owned(),
-        from: callback.from.clone(),
-    };
+    let by = by.unwrap_or_else(|| "somebody in PagerDuty".to_owned());
+    let actor = Actor::new(by, Service::Pagerduty.as_str(), callback.from.clone());
     if resolves {
         Wish::Resolve { incident, actor, at }
     } else {

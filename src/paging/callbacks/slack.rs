@@ -105,17 +105,13 @@ fn wish(
         Some(channel) => format!("channel {channel}, {}", callback.from),
         None => callback.from.clone(),
     };
-    let actor = Actor { by, via: Service::Slack.as_str().to_owned(), from };
+    let actor = Actor::new(by, Service::Slack.as_str(), from);
     Ok(Wish::Acknowledge { incident: claim.incident, actor, round: Some(claim.round), at: now })
 }
 
 fn digest(body: &[u8]) -> String {
     use sha2::Digest as _;
-    use std::fmt::Write as _;
-    sha2::Sha256::digest(body).iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    crate::model::hex(&sha2::Sha256::digest(body))
 }
 
 /// A field of a form.

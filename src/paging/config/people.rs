@@ -353,7 +353,7 @@ pub(super) fn history(path: &Path, c: &HistoryConfig) -> Result<History, FileErr
         history.time_ms = time.value.ms();
     }
     if let Some(size) = &c.size {
-        history.size = crate::scrape::config::parse_size(&size.value)
+        history.size = crate::model::parse_size(&size.value)
             .map_err(|e| FileError::at(path, size, format!("history: {e}")))?;
         if history.size < MIN_HISTORY {
             return Err(FileError::at(path, size, "history: at least 1MB"));

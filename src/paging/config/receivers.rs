@@ -19,6 +19,8 @@ const MAX_CONCURRENCY: u64 = 64;
 #[derive(Debug)]
 pub struct Receiver {
     pub name: String,
+    /// Its place in the file, from 0.
+    pub position: usize,
     pub labels: BTreeMap<String, String>,
     pub integrations: Vec<Integration>,
     /// Messages on their way to it at one time.
@@ -144,7 +146,7 @@ impl FromYaml for ReceiverConfig {
             ("max_concurrency", &mut read.max_concurrency),
         ];
         keys.extend(KINDS.iter().zip(&mut lists).map(|((key, _), list)| (*key, list as &mut dyn Key)));
-        read_keys(node, "struct ReceiverConfig", &mut keys)?;
+        read_keys(node, &mut keys, &[])?;
         for ((_, new), list) in KINDS.iter().zip(lists) {
             for (index, entry) in list.into_iter().flatten().enumerate() {
                 let place = Spanned::new((), entry.referenced, entry.defined);
@@ -162,7 +164,7 @@ impl FromYaml for ReceiverConfig {
 impl Check<'_> {
     pub(super) fn receivers(&mut self, list: &[Raw], global: &Global) -> BTreeMap<String, Receiver> {
         let mut out = BTreeMap::new();
-        for raw in list {
+        for (position, raw) in list.iter().enumerate() {
             let r: ReceiverConfig = match raw.read(self.path) {
                 Ok(r) => r,
                 Err(e) => {
@@ -190,6 +192,7 @@ impl Check<'_> {
             let receiver = Receiver {
                 max_concurrency: usize::try_from(max_concurrency).unwrap_or(1),
                 name: name.value.clone(),
+                position,
                 labels: r.labels,
                 integrations: r.entries.into_iter().filter_map(|e| self.integration(e, global)).collect(),
             };

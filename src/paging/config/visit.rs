@@ -109,10 +109,15 @@ impl Visit for HttpClientConfig {
         self.basic_auth.iter().for_each(|b| secret(&b.password));
         self.authorization.iter().for_each(|a| secret(&a.credentials));
         self.bearer_token.iter().for_each(&mut secret);
+        self.oauth2.iter().for_each(|o| secret(&o.client_secret));
         self.http_headers.iter().flatten().flat_map(|(_, h)| &h.secrets).for_each(&mut secret);
         self.tls_config.visit(place, see);
         if let Some(url) = &self.proxy_url {
             password_of(url, place, see);
+        }
+        if let Some(o) = &self.oauth2 {
+            o.tls_config.visit(place, see);
+            o.proxy_url.iter().chain([&o.token_url]).for_each(|url| password_of(url, place, see));
         }
     }
 }

@@ -49,13 +49,24 @@ impl Engine {
             State::Resolved => return Err(CommandError::Resolved(id)),
             _ if round.is_some_and(|r| r < incident.links_from) => return Err(CommandError::OutOfDate(id)),
             State::Acknowledged => {
-                if let Some(ack) = &incident.acknowledged {
-                    return Ok(AckResult::Already(ack.clone()));
+                if let Some(ack) = &mut incident.acknowledged {
+                    let before = ack.clone();
+                    let remark = actor.told();
+                    if !actor.comment.is_empty()
+                        && !incident.history.iter().any(|e| e.what.ends_with(&remark))
+                    {
+                        if ack.actor.by == actor.by {
+                            ack.actor.comment = actor.comment;
+                        }
+                        incident.note(now.wall, format!("comment by {remark}"));
+                        self.dirty.insert(Key::Incident(id));
+                    }
+                    return Ok(AckResult::Already(before));
                 }
             }
             State::Triggered => {}
         }
-        incident.note(now.wall, format!("acknowledged by {} ({}{})", actor.by, actor.via, from(&actor)));
+        incident.note(now.wall, format!("acknowledged by {}", actor.told()));
         incident.first_acknowledged.get_or_insert((now.wall, actor.by.clone()));
         incident.acknowledged =
             Some(Acknowledgement { actor, at: now.wall, severity: incident.severity, alerts: firing });
@@ -82,7 +93,7 @@ impl Engine {
         }
         incident.closed_by_hand = true;
         incident.closed_by = Some(actor.clone());
-        let why = format!("by {} ({}{})", actor.by, actor.via, from(actor));
+        let why = format!("by {}", actor.told());
         self.resolve_incident(now, id, &why);
         self.tick(now);
         Ok(())
@@ -187,18 +198,9 @@ impl Engine {
                     "{}-i{id}-{word}-{}-{}-{}{}",
                     self.instance, self.next_id, receiver.name, integration.kind, integration.index
                 );
-                let row = self.row(now, id, key, &receiver.name, name, base.clone());
-                self.push(Delivery {
-                    kind: integration.kind.to_owned(),
-                    index: integration.index,
-                    round,
-                    ..row
-                });
+                let row = self.row(now, id, key, &receiver.name, integration, base.clone());
+                self.push(Delivery { round, ..row });
             }
         }
     }
-}
-
-fn from(actor: &Actor) -> String {
-    if actor.from.is_empty() { String::new() } else { format!(", from {}", actor.from) }
 }

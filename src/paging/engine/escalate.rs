@@ -12,7 +12,7 @@ use super::quiet::{Digest, quiet_for};
 use super::records::Key;
 use super::{Engine, Now};
 use crate::model::{Alert, Timestamp};
-use crate::paging::config::{PagingConfig, Target};
+use crate::paging::config::{Integration, PagingConfig, Target};
 use crate::paging::incident::{Arrival, Fate, Incident, Notified, State};
 use crate::paging::notification::{Notification, Reason};
 
@@ -237,18 +237,13 @@ impl Engine {
                     "{}-i{id}-{round}-{number}-{nth}-{}{}-{}",
                     self.instance, integration.kind, integration.index, t.receiver
                 );
-                let name = integration_id(&t.receiver, integration);
-                let row = Delivery {
-                    kind: integration.kind.to_owned(),
-                    index: integration.index,
-                    round,
-                    step: number,
-                    ..self.row(now, id, key, &t.receiver, name.clone(), notification)
-                };
+                let row = self.row(now, id, key, &t.receiver, integration, notification);
+                let row = Delivery { round, step: number, ..row };
                 let page = |d: &&Delivery| d.notification.reason == Reason::Page;
                 let older = self.outbox.of_lane(&row.lane);
                 let older: Vec<u64> =
                     older.iter().filter_map(|i| self.outbox.get(*i)).filter(page).map(|d| d.id).collect();
+                let name = integration_id(&t.receiver, integration);
                 for earlier in older {
                     self.abandon(earlier);
                     if let Some(incident) = self.incidents.get_mut(&id) {
@@ -264,41 +259,21 @@ impl Engine {
         rows
     }
 
+    /// A row about an incident.
     pub(super) fn row(
         &mut self,
         now: Now,
         incident: u64,
         key: String,
         receiver: &str,
-        integration: String,
+        integration: &Integration,
         notification: Notification,
     ) -> Delivery {
         let id = self.id();
         let group = self.incidents.get(&incident).map(|i| i.group.clone()).unwrap_or_default();
-        Delivery {
-            id,
-            key,
-            receiver: receiver.to_owned(),
-            kind: String::new(),
-            index: 0,
-            lane: format!("i{incident}\u{0}{integration}"),
-            group,
-            incident: Some(incident),
-            incidents: Vec::new(),
-            summary: false,
-            round: 0,
-            step: 0,
-            notification: Arc::new(notification),
-            firing: BTreeSet::new(),
-            resolved: BTreeSet::new(),
-            created_at: now.wall,
-            attempts: 0,
-            next_at: now.boot,
-            in_flight: false,
-            abandoned: false,
-            last_error: String::new(),
-            doubtful: false,
-        }
+        let topic = format!("i{incident}");
+        let row = Delivery::new(now, id, key, &topic, receiver, integration, notification);
+        Delivery { group, incident: Some(incident), ..row }
     }
 
     /// What became of a delivery of an incident.

@@ -57,17 +57,20 @@ fn equal(rule: &InhibitRule, labels: &Labels) -> Vec<Option<String>> {
     rule.equal.iter().map(|name| labels.get(name).map(str::to_owned)).collect()
 }
 
-/// The time intervals by which the route is silent now: those that mute it, or all that would make it active when
-/// none of them holds.
-pub(super) fn time_muted<'a>(config: &PagingConfig, route: &'a Route, now: Now) -> Vec<&'a str> {
-    let inside = |name: &&String| {
-        config.time_intervals.get(*name).is_some_and(|list| list.iter().any(|i| i.contains(now.wall)))
+/// The time intervals by which the route is silent at this time, as Alertmanager names them: all of those in which it
+/// would be active, when none of them holds; otherwise those in which it is mute, as often as one of their alternatives
+/// holds.
+pub(super) fn time_muted_by(config: &PagingConfig, route: &Route, now: Now) -> Vec<String> {
+    let times = |name: &String| {
+        let alternatives = config.time_intervals.get(name).into_iter().flatten();
+        alternatives.filter(|i| i.contains(now.wall)).count()
     };
     let active = &route.active_time_intervals;
-    if !active.is_empty() && !active.iter().any(|name| inside(&name)) {
-        return active.iter().map(String::as_str).collect();
+    if !active.is_empty() && active.iter().all(|name| times(name) == 0) {
+        return active.clone();
     }
-    route.mute_time_intervals.iter().filter(inside).map(String::as_str).collect()
+    let mute = route.mute_time_intervals.iter();
+    mute.flat_map(|name| std::iter::repeat_n(name.clone(), times(name))).collect()
 }
 
 impl Engine {
@@ -89,7 +92,7 @@ impl Engine {
         alerts: &[Arc<Alert>],
         now: Now,
     ) -> Vec<Arc<Alert>> {
-        if !time_muted(&self.config, route, now).is_empty() {
+        if !time_muted_by(&self.config, route, now).is_empty() {
             return Vec::new();
         }
         let rules = &self.config.inhibit_rules;

@@ -231,7 +231,7 @@ impl Engine {
         let repeat = route.repeat_interval.ms() - slack;
         for integration in &receiver.integrations {
             let name = integration_id(&receiver.name, integration);
-            let lane = outbox::lane(id, &name);
+            let lane = outbox::lane(id, &receiver.name, integration);
             let Some(group) = self.groups.get_mut(id) else { return };
             // What is under way, or may have arrived, counts as said.
             let newest = self.outbox.newest(&lane);
@@ -284,7 +284,7 @@ impl Engine {
     fn hush(&mut self, id: &str, route: &Route) {
         let config = Arc::clone(&self.config);
         for integration in config.receivers.get(&route.receiver).iter().flat_map(|r| &r.integrations) {
-            self.abandon_lane(&outbox::lane(id, &integration_id(&route.receiver, integration)));
+            self.abandon_lane(&outbox::lane(id, &route.receiver, integration));
         }
     }
 

@@ -243,6 +243,7 @@ impl Engine {
                     .map(|n| n.user.clone().unwrap_or(n.target.clone()))
                     .collect(),
                 acknowledged_by: incident.acknowledged.as_ref().map(|a| a.actor.by.clone()),
+                comment: incident.acknowledged.as_ref().map(|a| a.actor.comment.clone()).unwrap_or_default(),
             }),
             at: now.wall,
             valid_ms: 2 * incident.repeat_interval_ms,

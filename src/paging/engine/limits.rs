@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::integration_id;
-use super::outbox::Delivery;
+use super::outbox::{Delivery, lane};
 use super::records::Key;
 use super::{Engine, Now};
 use crate::model::Timestamp;
@@ -118,9 +117,9 @@ impl Engine {
         let receiver = config.users.get(name).and_then(|u| config.receivers.get(&u.receiver));
         let Some(receiver) = receiver else { return };
         // A summary that has not got through yet becomes part of this one.
-        let lane = |i| format!("s{name}\u{0}{}", integration_id(&receiver.name, i));
-        let older: Vec<u64> =
-            receiver.integrations.iter().flat_map(|i| self.outbox.of_lane(&lane(i))).collect();
+        let topic = format!("s{name}");
+        let mine = |i| self.outbox.of_lane(&lane(&topic, &receiver.name, i));
+        let older: Vec<u64> = receiver.integrations.iter().flat_map(mine).collect();
         for id in older {
             if let Some(row) = self.outbox.get(id).filter(|r| !r.in_flight) {
                 held.extend(&row.incidents);
@@ -143,31 +142,10 @@ impl Engine {
         }
         for integration in &receiver.integrations {
             let id = self.id();
-            let row = Delivery {
-                id,
-                key: format!("{}-s{id}", self.instance),
-                receiver: receiver.name.clone(),
-                kind: integration.kind.to_owned(),
-                index: integration.index,
-                lane: lane(integration),
-                group: String::new(),
-                incident: None,
-                incidents: open.clone(),
-                summary: true,
-                round: 0,
-                step: 0,
-                notification: Arc::clone(&notification),
-                firing: BTreeSet::new(),
-                resolved: BTreeSet::new(),
-                created_at: now.wall,
-                attempts: 0,
-                next_at: now.boot,
-                in_flight: false,
-                abandoned: false,
-                last_error: String::new(),
-                doubtful: false,
-            };
-            self.push(row);
+            let key = format!("{}-s{id}", self.instance);
+            let row =
+                Delivery::new(now, id, key, &topic, &receiver.name, integration, Arc::clone(&notification));
+            self.push(Delivery { incidents: open.clone(), summary: true, ..row });
         }
     }
 }

@@ -18,6 +18,7 @@ mod outbox;
 mod quiet;
 mod records;
 mod rows;
+mod sent;
 mod untold;
 mod views;
 
@@ -34,8 +35,10 @@ pub use drill::{DrillError, DrillRequest};
 pub use groups::Group;
 pub use outbox::{Delivery, Job, Outcome};
 pub use records::{
-    Change, INCIDENT_TABLES, RECORD_TABLES, Stored, incident_key, read_incident, read_resolved, verify,
+    Change, INCIDENT_TABLES, RECORD_TABLES, SENT_TABLE, Stored, incident_key, read_incident, read_resolved,
+    read_sent, verify,
 };
+pub use sent::{Sent, sent_at};
 pub use views::{AlertView, FiringNow, GroupView, api_time};
 
 /// Alerts that are held at once; more are refused and counted.
@@ -102,6 +105,7 @@ pub struct Engine {
     outbox: rows::Rows,
     untold: untold::Untold,
     silences: BTreeMap<String, Compiled>,
+    sent: sent::SentLog,
     dirty: BTreeSet<records::Key>,
     durable: bool,
     /// When every step of a drill was last delivered, ms by the wall clock.
@@ -125,6 +129,7 @@ impl Engine {
             outbox: rows::Rows::default(),
             untold: untold::Untold::default(),
             silences: BTreeMap::new(),
+            sent: sent::SentLog::default(),
             dirty: BTreeSet::new(),
             durable: true,
             last_good_drill: None,

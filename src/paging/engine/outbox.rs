@@ -106,9 +106,48 @@ pub enum Outcome {
     },
 }
 
-/// Where the messages about a plain group to one integration go one after the other.
-pub(super) fn lane(group: &str, integration: &str) -> String {
-    format!("{group}\u{0}{integration}")
+impl Delivery {
+    /// A row that can set out at once, about nothing yet: the caller says which group or incidents it is about.
+    /// What has the same `topic` goes to an integration one after the other.
+    pub(super) fn new(
+        now: Now,
+        id: u64,
+        key: String,
+        topic: &str,
+        receiver: &str,
+        integration: &Integration,
+        notification: impl Into<Arc<Notification>>,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            receiver: receiver.to_owned(),
+            kind: integration.kind.to_owned(),
+            index: integration.index,
+            lane: lane(topic, receiver, integration),
+            group: String::new(),
+            incident: None,
+            incidents: Vec::new(),
+            summary: false,
+            round: 0,
+            step: 0,
+            notification: notification.into(),
+            firing: BTreeSet::new(),
+            resolved: BTreeSet::new(),
+            created_at: now.wall,
+            attempts: 0,
+            next_at: now.boot,
+            in_flight: false,
+            abandoned: false,
+            last_error: String::new(),
+            doubtful: false,
+        }
+    }
+}
+
+/// Where rows about one thing to one integration queue up.
+pub(super) fn lane(topic: &str, receiver: &str, integration: &Integration) -> String {
+    format!("{topic}\u{0}{}", integration_id(receiver, integration))
 }
 
 impl Engine {
@@ -172,6 +211,9 @@ impl Engine {
             }
         }
         if row.is_plain() {
+            if *outcome == Outcome::Delivered {
+                self.count_sent(now, &row);
+            }
             if *outcome == Outcome::Delivered
                 && let Some(group) = self.groups.get_mut(&row.group)
             {
@@ -205,7 +247,7 @@ impl Engine {
         firing: &BTreeSet<u64>,
         resolved: &BTreeSet<u64>,
     ) {
-        let lane = lane(group, &integration_id(receiver, integration));
+        let lane = lane(group, receiver, integration);
         // What is still under way says the same, or it is out of date.
         let same = |d: &&Delivery| d.firing == *firing && d.resolved == *resolved;
         if let Some(row) = self.outbox.newest(&lane).filter(same) {
@@ -219,29 +261,12 @@ impl Engine {
         }
         self.abandon_lane(&lane);
         let id = self.id();
+        let key = format!("{}-n{id}", self.instance);
         self.push(Delivery {
-            id,
-            key: format!("{}-n{id}", self.instance),
-            receiver: receiver.to_owned(),
-            kind: integration.kind.to_owned(),
-            index: integration.index,
-            lane,
             group: group.to_owned(),
-            incident: None,
-            incidents: Vec::new(),
-            summary: false,
-            round: 0,
-            step: 0,
-            notification: Arc::new(notification),
             firing: firing.clone(),
             resolved: resolved.clone(),
-            created_at: now.wall,
-            attempts: 0,
-            next_at: now.boot,
-            in_flight: false,
-            abandoned: false,
-            last_error: String::new(),
-            doubtful: false,
+            ..Delivery::new(now, id, key, group, receiver, integration, notification)
         });
     }
 

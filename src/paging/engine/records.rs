@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::groups::{Group, LogEntry};
 use super::limits::{NEXT_SUMMARY_MS, Person};
 use super::outbox::Delivery;
+use super::sent::{Sent, SentLog, sent_at};
 use super::{AlertEntry, Engine, Now, RECENT_INCIDENTS};
 use crate::model::{Alert, Fingerprint, Labels, Timestamp};
 use crate::paging::config::PagingConfig;
@@ -29,7 +30,10 @@ const OPEN: &str = "paging.open";
 /// Which are resolved: when (ms) and how long their records are, big endian.
 const RESOLVED: &str = "paging.resolved";
 
-/// All tables of the dispatcher.
+/// What plain routes have sent; only reports read it.
+pub const SENT_TABLE: &str = "paging.sent";
+
+/// All tables of the dispatcher that it reads when it starts.
 pub const RECORD_TABLES: [&str; 7] = [ALERTS, GROUPS, INCIDENTS, OUTBOX, SILENCES, PEOPLE, META];
 
 /// The shape of the records. A reader refuses what a later version wrote.
@@ -44,6 +48,7 @@ pub(super) enum Key {
     Delivery(u64),
     Silence(String),
     Person(String),
+    Sent(i64),
     Meta,
 }
 
@@ -122,6 +127,7 @@ impl Engine {
         keys.extend(self.outbox.keys().map(Key::Delivery));
         keys.extend(self.silences.keys().map(|s| Key::Silence(s.clone())));
         keys.extend(self.people.keys().map(|p| Key::Person(p.clone())));
+        keys.extend(self.sent.slots().map(Key::Sent));
         self.dirty.clear();
         self.changes(keys.iter(), now)
     }
@@ -208,6 +214,8 @@ impl Engine {
                     encode(&stored)
                 }),
             ),
+            // One that went out of memory stays in the ledger.
+            Key::Sent(slot) => change(SENT_TABLE, self.sent.key(*slot), Some(encode(self.sent.get(*slot)?))),
             Key::Meta => change(
                 META,
                 b"meta".to_vec(),
@@ -286,6 +294,7 @@ impl Engine {
         let last = engine.incidents.keys().copied().chain(engine.outbox.keys()).max();
         engine.next_id = engine.next_id.max(last.map_or(0, |id| id + 1));
         engine.reserved = engine.next_id;
+        engine.sent = SentLog::new(engine.next_id);
         resolved.sort_unstable();
         let surplus = resolved.len().saturating_sub(RECENT_INCIDENTS);
         for (_, id) in resolved.into_iter().take(surplus) {
@@ -410,6 +419,11 @@ pub fn incident_key(id: u64) -> (&'static str, [u8; 8]) {
 /// Reads an incident's record.
 pub fn read_incident(bytes: &[u8]) -> Option<Incident> {
     decode(INCIDENTS, bytes)
+}
+
+/// Reads a record of what plain routes have sent: when its quarter of an hour began (ms), and what it counts.
+pub fn read_sent(key: &[u8], value: &[u8]) -> Option<(Timestamp, Sent)> {
+    Some((sent_at(key)?, decode(SENT_TABLE, value)?))
 }
 
 /// The tables by which incidents are found: those that are open, and those that are resolved.

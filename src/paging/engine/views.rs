@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::filter::time_muted;
+use super::filter::time_muted_by;
 use super::groups::Group;
 use super::{Engine, Now};
 use crate::model::{Alert, Fingerprint, Labels, Order as _, Timestamp};
 use crate::paging::incident::Incident;
+use crate::paging::notification::{alert_order, label_order};
+use crate::paging::route::Route;
 
 /// An alert for `/api/v2/alerts`.
 #[derive(Debug, Clone)]
@@ -62,10 +64,10 @@ impl Serialize for ApiTime {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlertStatusView {
-    pub state: &'static str,
-    pub silenced_by: Vec<String>,
     pub inhibited_by: Vec<String>,
     pub muted_by: Vec<String>,
+    pub silenced_by: Vec<String>,
+    pub state: &'static str,
 }
 
 /// A name in an object of its own, as the API has it.
@@ -118,28 +120,36 @@ impl Engine {
             .collect();
         alerts.sort_by_key(|a| a.fingerprint.0);
         let group = |g: &Group| FiringGroup {
-            receiver: g.route.receiver.clone(),
+            route: Arc::clone(&g.route),
             labels: g.labels.clone(),
             members: g.alerts.iter().copied().collect(),
-            muted_by: time_muted(&self.config, &g.route, now).into_iter().map(str::to_owned).collect(),
+            muted_by: time_muted_by(&self.config, &g.route, now),
         };
-        let groups = self.groups.values().map(group).collect();
+        let mut groups: Vec<FiringGroup> = self.groups.values().map(group).collect();
+        // In the order in which an alert comes to the routes.
+        groups.order_by_key(|g| place(&g.route));
         FiringNow { alerts, groups }
     }
+}
+
+/// Where a route stands in its tree.
+fn place(route: &Route) -> Vec<u32> {
+    route.id.split('/').map(|index| index.parse().unwrap_or(u32::MAX)).collect()
 }
 
 /// The alerts that fire, and their groups.
 pub struct FiringNow {
     /// By fingerprint.
     alerts: Vec<FiringAlert>,
+    /// In the order of their routes.
     groups: Vec<FiringGroup>,
 }
 
 struct FiringGroup {
-    receiver: String,
+    route: Arc<Route>,
     labels: Labels,
     members: Vec<Fingerprint>,
-    /// Time intervals.
+    /// The time intervals that mute it.
     muted_by: Vec<String>,
 }
 
@@ -155,16 +165,17 @@ impl FiringNow {
     pub fn alert_views(&self) -> Vec<AlertView> {
         let receivers = self.receivers();
         let names = |a: &FiringAlert| receivers.get(&a.fingerprint).cloned().unwrap_or_default();
+        // An alert alone is muted by no route's hours: other routes may have it too.
         self.alerts.iter().map(|a| a.view(names(a), &[])).collect()
     }
 
-    /// The receivers of each alert.
+    /// The receivers of each alert, in the order of the routes.
     fn receivers(&self) -> HashMap<Fingerprint, Vec<NameView>> {
         let mut receivers: HashMap<Fingerprint, Vec<NameView>> = HashMap::new();
         for group in &self.groups {
             for fingerprint in &group.members {
                 let names = receivers.entry(*fingerprint).or_default();
-                let name = NameView { name: group.receiver.clone() };
+                let name = NameView { name: group.route.receiver.clone() };
                 if !names.contains(&name) {
                     names.push(name);
                 }
@@ -173,25 +184,32 @@ impl FiringNow {
         receivers
     }
 
-    /// For `/api/v2/alerts/groups`, by receiver and labels.
+    /// For `/api/v2/alerts/groups`, by labels and receiver.
     pub fn group_views(&self) -> Vec<GroupView> {
-        let receivers = self.receivers();
+        let mut receivers = self.receivers();
+        receivers.values_mut().for_each(|names| names.order());
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
         let view = |group: &FiringGroup| {
-            let receiver = NameView { name: group.receiver.clone() };
             let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
-            let alert = |f: &Fingerprint| Some(self.alerts[of(f)?].view(names(f), &group.muted_by));
-            let alerts = group.members.iter().filter_map(alert).collect();
-            GroupView { labels: super::groups::owned(&group.labels), alerts, receiver }
+            let members = group.members.iter();
+            let mut alerts: Vec<AlertView> =
+                members.filter_map(|f| Some(self.alerts[of(f)?].view(names(f), &group.muted_by))).collect();
+            alerts.order_by(|a, b| alert_order(&a.alert.labels, &b.alert.labels));
+            GroupView {
+                labels: super::groups::owned(&group.labels),
+                receiver: NameView { name: group.route.receiver.clone() },
+                alerts,
+            }
         };
-        let mut views: Vec<GroupView> = self.groups.iter().map(view).collect();
-        views.order_by(|a, b| (&a.receiver, &a.labels).cmp(&(&b.receiver, &b.labels)));
-        views
+        let mut groups: Vec<&FiringGroup> = self.groups.iter().collect();
+        groups.order_by(|a, b| {
+            label_order(&a.labels, &b.labels).then_with(|| a.route.receiver.cmp(&b.route.receiver))
+        });
+        groups.into_iter().map(view).collect()
     }
 }
 
 impl FiringAlert {
-    /// `muted_by` are the time intervals that hold its group back.
     fn view(&self, receivers: Vec<NameView>, muted_by: &[String]) -> AlertView {
         let inhibited_by: Vec<String> = self.inhibited_by.iter().map(ToString::to_string).collect();
         let muted = !self.silenced_by.is_empty() || !inhibited_by.is_empty() || !muted_by.is_empty();

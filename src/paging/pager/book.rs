@@ -7,7 +7,8 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::model::Order as _;
 use crate::paging::config::History;
 use crate::paging::engine::{
-    Change, Engine, INCIDENT_TABLES, Now, RECENT_INCIDENTS, RECORD_TABLES, Stored, read_resolved,
+    Change, Engine, INCIDENT_TABLES, Now, RECENT_INCIDENTS, RECORD_TABLES, SENT_TABLE, Stored, read_resolved,
+    sent_at,
 };
 
 /// A transaction that takes longer is gone on without.
@@ -233,6 +234,7 @@ fn write(ledger: &Ledger, changes: &[Change]) -> Result<(), LedgerError> {
 /// Removes resolved incidents, the oldest first: those from before `before` (ms), and what is more than `size` bytes.
 /// What is open is not even looked at.
 fn prune(ledger: &Ledger, before: i64, size: u64) -> Result<(), LedgerError> {
+    prune_sent(ledger, before)?;
     let (table, _, list) = INCIDENT_TABLES;
     let rows = ledger.scan(list, &[], None)?;
     let mut resolved: Vec<_> = rows.iter().filter_map(|(k, v)| read_resolved(k, v)).collect();
@@ -260,6 +262,20 @@ fn prune(ledger: &Ledger, before: i64, size: u64) -> Result<(), LedgerError> {
     }
     if !go.is_empty() && ledger.size() > 2 * total + WASTE {
         ledger.compact()?;
+    }
+    Ok(())
+}
+
+/// Removes what is too old of what plain routes have sent.
+fn prune_sent(ledger: &Ledger, before: i64) -> Result<(), LedgerError> {
+    let mut go = Vec::new();
+    ledger.visit(SENT_TABLE, &mut |key, _| {
+        if sent_at(key).is_none_or(|at| at < before) {
+            go.push(key.to_vec());
+        }
+    })?;
+    for keys in go.chunks(PRUNE_AT_ONCE) {
+        ledger.write(|tx| keys.iter().try_for_each(|key| tx.delete(SENT_TABLE, key)))?;
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ impl PagerHandle {
     }
 
     /// Acknowledges by a link that [`check_link`](Self::check_link) accepts. `from` is the address that it was used
-    /// from. Doing it again is harmless.
+    /// from, `comment` what the person said to it. Doing it again is harmless.
     ///
     /// # Errors
     /// See [`CommandError`]; the outer one when paging has ended.
@@ -164,8 +164,9 @@ impl PagerHandle {
         &self,
         claim: AckClaim,
         from: String,
+        comment: &str,
     ) -> Result<Result<LinkedAck, CommandError>, PagerError> {
-        let actor = Actor { by: claim.person.clone(), via: "link".to_owned(), from };
+        let actor = Actor::new(claim.person.as_str(), "link", from).saying(comment);
         let (id, round) = (claim.incident, claim.round);
         let done = self.call(move |engine, now| engine.acknowledge(now, id, actor, Some(round))).await?;
         Ok(done.map(|result| LinkedAck { claim, result }))

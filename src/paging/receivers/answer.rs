@@ -38,8 +38,9 @@ fn reason(status: u16, body: &[u8]) -> String {
 
 /// Seconds, or a date, which is held against the server's own `Date`.
 fn wait_ms(value: &str, headers: &HeaderMap) -> Option<i64> {
-    if let Ok(seconds) = value.trim().parse::<u32>() {
-        return Some(i64::from(seconds) * 1000);
+    // Whole seconds by the standard; some say it with a fraction.
+    if let Ok(seconds) = value.trim().parse::<f64>() {
+        return (0.0..1e9).contains(&seconds).then(|| (seconds * 1000.0).ceil() as i64);
     }
     let date = |text: &str| {
         let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
@@ -75,6 +76,11 @@ mod tests {
         assert!(judge(204, &headers, b"").is_ok());
         headers.insert(RETRY_AFTER, "Sat, 21 Nov 2026 02:00:30 GMT".parse().unwrap());
         headers.insert(hyper::header::DATE, "Sat, 21 Nov 2026 02:00:00 GMT".parse().unwrap());
+        for (text, expect) in
+            [("0", Some(0)), ("1.3371", Some(1338)), ("-1", None), ("NaN", None), ("soon", None)]
+        {
+            assert_eq!(wait_ms(text, &headers), expect, "{text}");
+        }
         assert_eq!(wait_ms("Sat, 21 Nov 2026 02:00:30 GMT", &headers), Some(30_000));
     }
 }

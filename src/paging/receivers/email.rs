@@ -8,7 +8,8 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 
-use super::smtp::Server;
+use super::idna::ascii_domains;
+use super::smtp::{Login, Server};
 use super::{Message, hex, text};
 use crate::net::http::TlsClient;
 use crate::paging::config::EmailConfig;
@@ -58,7 +59,13 @@ async fn attempt(config: &EmailConfig, message: &Message<'_>, tls: &TlsClient) -
         Some(name) => {
             let password =
                 message.secret(config.auth_password.as_ref(), config.auth_password_file.as_deref())?;
-            Some((name.to_owned(), password)).filter(|(_, password)| !password.is_empty())
+            let secret = message.secret(config.auth_secret.as_ref(), config.auth_secret_file.as_deref())?;
+            let name = name.to_owned();
+            match (password.is_empty(), secret.is_empty()) {
+                (false, _) => Some(Login::Password { name, password }),
+                (true, false) => Some(Login::Digest { name, secret }),
+                (true, true) => None,
+            }
         }
         None => None,
     };
@@ -78,7 +85,9 @@ async fn attempt(config: &EmailConfig, message: &Message<'_>, tls: &TlsClient) -
 fn mail(config: &EmailConfig, message: &Message<'_>) -> Result<Mail, Outcome> {
     let addresses = |name: &str, given: &Option<String>| -> Result<Mailboxes, Outcome> {
         let text = message.text(given.as_deref().unwrap_or_default());
-        text.parse().map_err(|e| refuse(format!("{name}: {text:?} is no list of addresses: {e}")))
+        ascii_domains(&text)
+            .parse()
+            .map_err(|e| refuse(format!("{name}: {text:?} is no list of addresses: {e}")))
     };
     let (to, from) = (addresses("to", &config.to)?, addresses("from", &config.from)?);
     let from: Mailbox = from.into_iter().next().ok_or_else(|| refuse("from: no address"))?;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::render::{Render, RenderContext};
 use super::threads::Threads;
 use super::{answer, text};
-use crate::model::{Clock, Secret, Timestamp};
+use crate::model::{Clock, Secret, Timestamp, hex, percent_encode};
 use crate::net::http::{HttpClient, HttpRequest, Limits, NetError};
 use crate::paging::acklink::{AckClaim, AckLinks};
 use crate::paging::config::visit;
@@ -45,11 +45,18 @@ pub(super) struct Message<'a> {
     shared: &'a Shared,
     /// Secrets that were read from files for this attempt.
     used: Mutex<Vec<String>>,
+    /// What makes a text a text where it goes: of texts that are made here.
+    escape: fn(&str) -> String,
 }
 
 impl<'a> Message<'a> {
     pub fn new(job: &'a Job, shared: &'a Shared) -> Self {
-        Self { job, shared, used: Mutex::default() }
+        Self { job, shared, used: Mutex::default(), escape: str::to_owned }
+    }
+
+    /// The same for a job that says the same, escaped as the receiver needs it.
+    pub fn escaped<'b>(&'b self, job: &'b Job, escape: fn(&str) -> String) -> Message<'b> {
+        Message { escape, ..Message::new(job, self.shared) }
     }
 
     pub fn notification(&self) -> &Notification {
@@ -149,7 +156,7 @@ impl<'a> Message<'a> {
 
     /// The text of a template; an error in it is said in the text, and the page goes out.
     pub fn text(&self, template: &str) -> String {
-        self.expand(template, false).unwrap_or_else(|e| broken(&e))
+        self.expand(template, false).unwrap_or_else(|e| self.broken(&e))
     }
 
     /// As [`text`](Self::text), or what stands for a template that is not given, or not in order.
@@ -157,7 +164,7 @@ impl<'a> Message<'a> {
         match template.map(|t| self.expand(t, false)) {
             None => default(),
             Some(Ok(text)) => text,
-            Some(Err(e)) => format!("{}\n{}", default().trim_end(), broken(&e)).trim_start().to_owned(),
+            Some(Err(e)) => format!("{}\n{}", default().trim_end(), self.broken(&e)).trim_start().to_owned(),
         }
     }
 
@@ -175,6 +182,10 @@ impl<'a> Message<'a> {
     pub fn title(&self, template: Option<&str>) -> String {
         let n = self.notification();
         self.headline(self.text_or(template, || text::subject(n)))
+    }
+
+    fn broken(&self, error: &str) -> String {
+        (self.escape)(&format!("<error expanding template: {error}>"))
     }
 
     /// Is it only a drill?
@@ -264,18 +275,6 @@ fn path(url: &str) -> Option<&str> {
     (path.len() >= 8).then_some(path)
 }
 
-fn broken(error: &str) -> String {
-    format!("<error expanding template: {error}>")
-}
-
-/// In hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 /// A request with a JSON body and the idempotency key.
 pub(super) fn json_request<T: serde::Serialize>(
     method: Method,
@@ -308,16 +307,7 @@ pub(super) fn form_request(url: String, fields: &[(&str, String)], message: &Mes
         }
         body.push_str(name);
         body.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    body.push(char::from(byte));
-                }
-                other => {
-                    let _ = write!(body, "%{other:02X}");
-                }
-            }
-        }
+        body.push_str(&percent_encode(value));
     }
     request(Method::POST, url, "application/x-www-form-urlencoded", body.into_bytes(), message)
 }

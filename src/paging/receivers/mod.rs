@@ -5,6 +5,7 @@ mod answer;
 mod chat;
 mod defaults;
 mod email;
+mod idna;
 mod incidentio;
 mod mattermost;
 mod message;
@@ -14,10 +15,12 @@ mod pushover;
 mod render;
 mod rocketchat;
 mod slack;
+mod slack_text;
 mod smtp;
 mod telegram;
 mod text;
 mod threads;
+mod values;
 mod victorops;
 mod webex;
 mod webhook;
@@ -33,7 +36,9 @@ use super::config::{IntegrationConfig, PagingConfig};
 use super::engine::{Job, Outcome};
 use crate::model::Clock;
 use crate::net::http::{HttpClient, TlsClient};
-use message::{Message, Shared, deliver, form_request, hex, json_request, post};
+use message::{Message, Shared, deliver, form_request, json_request, post};
+
+use crate::model::hex;
 
 pub use defaults::DEFAULT_TEMPLATES;
 pub use render::{NoTemplates, Render, RenderContext};
@@ -137,7 +142,16 @@ impl Sender {
         let Some(integration) = integration else {
             return Outcome::Final { reason: "unknown integration".to_owned() };
         };
-        let message = Message::new(job, shared);
+        // What a label says calls nobody. (Slack's own file does the same, and more.)
+        let quiet = matches!(
+            integration.config,
+            IntegrationConfig::Discord(_)
+                | IntegrationConfig::Mattermost(_)
+                | IntegrationConfig::Rocketchat(_)
+                | IntegrationConfig::Webex(_)
+        )
+        .then(|| values::changed(job, values::uncalled));
+        let message = Message::new(quiet.as_ref().unwrap_or(job), shared);
         let (m, client) = (&message, &self.client);
         let outcome = match &integration.config {
             IntegrationConfig::Alertmanager(c) => alertmanager::send(c, m, client).await,

@@ -15,6 +15,14 @@ const URL: &str = "https://api.opsgenie.com/";
 const MAX_MESSAGE: usize = 130;
 const MAX_DESCRIPTION: usize = 15_000;
 const MAX_NOTE: usize = 25_000;
+const MAX_SOURCE: usize = 100;
+const MAX_ENTITY: usize = 512;
+/// Characters of all details together.
+const MAX_DETAILS: usize = 8000;
+/// Tags, actions, and characters of one; what is more would be refused with the whole alert.
+const MAX_TAGS: usize = 20;
+const MAX_ACTIONS: usize = 10;
+const MAX_TAG: usize = 50;
 
 /// One attempt.
 pub(super) async fn send(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpClient) -> Outcome {
@@ -32,6 +40,7 @@ async fn attempt(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpCl
     let n = message.notification();
     let part = |t: &Option<String>| t.as_deref().map(|t| message.text(t)).unwrap_or_default();
     let source = message.text_or(config.source.as_deref(), || message.external_url().to_owned());
+    let source = cut(&source, MAX_SOURCE);
     let headline = cut(&message.title(config.message.as_deref()), MAX_MESSAGE);
     let description = message.text_or(config.description.as_deref(), || text::body(n, None));
     let description = match message.ack_url() {
@@ -53,10 +62,22 @@ async fn attempt(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpCl
         for (name, template) in config.details.iter().flatten() {
             details.insert(name.clone(), part(template).into());
         }
-        let list = |t: &Option<String>| -> Value {
+        let mut room = MAX_DETAILS;
+        details.retain(|name, value| {
+            let size = name.chars().count() + value.as_str().map_or(0, |v| v.chars().count());
+            let fits = size <= room;
+            room -= if fits { size } else { 0 };
+            fits
+        });
+        let list = |t: &Option<String>, most: usize| -> Value {
             let text = part(t);
-            text.split(',').map(str::trim).filter(|t| !t.is_empty()).collect()
+            let items = text.split(',').map(str::trim).filter(|t| !t.is_empty());
+            items.take(most).map(|t| cut(t, MAX_TAG)).collect()
         };
+        // Another word would be refused, and the page lost.
+        let priority = part(&config.priority).trim().to_ascii_uppercase();
+        let known = ["P1", "P2", "P3", "P4", "P5"].contains(&priority.as_str());
+        let priority = if known { priority } else { String::new() };
         let responders: Vec<Value> =
             config.responders.iter().flatten().map(|r| responder(r, message)).collect();
         for (name, value) in [
@@ -66,11 +87,11 @@ async fn attempt(config: &OpsgenieConfig, message: &Message<'_>, client: &HttpCl
             ("details", details.into()),
             ("source", source.into()),
             ("responders", responders.into()),
-            ("tags", list(&config.tags)),
-            ("actions", list(&config.actions)),
+            ("tags", list(&config.tags, MAX_TAGS)),
+            ("actions", list(&config.actions, MAX_ACTIONS)),
             ("note", cut(&part(&config.note), MAX_NOTE).into()),
-            ("priority", part(&config.priority).into()),
-            ("entity", part(&config.entity).into()),
+            ("priority", priority.into()),
+            ("entity", cut(&part(&config.entity), MAX_ENTITY).into()),
         ] {
             let empty =
                 value.as_str().is_some_and(str::is_empty) || value.as_array().is_some_and(Vec::is_empty);

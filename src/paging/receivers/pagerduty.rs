@@ -101,7 +101,9 @@ fn details(config: &PagerdutyConfig, message: &Message<'_>) -> BTreeMap<String, 
 }
 
 fn summary(config: &PagerdutyConfig, message: &Message<'_>) -> String {
-    cut(&message.title(config.description.as_deref()), MAX_SUMMARY)
+    // An empty one would be refused.
+    let title = message.title(config.description.as_deref());
+    cut(if title.is_empty() { message.title(None) } else { title }.as_str(), MAX_SUMMARY)
 }
 
 fn client_name(config: &PagerdutyConfig, message: &Message<'_>) -> String {
@@ -117,10 +119,12 @@ fn version_2(
     let client = client_name(config, message);
     let severity = message.text_or(config.severity.as_deref(), || "error".to_owned());
     // Another word would be refused, and the page lost.
-    let severity = match severity.as_str() {
-        "critical" | "error" | "warning" | "info" => severity,
+    let severity = match severity.trim().to_ascii_lowercase().as_str() {
+        known @ ("critical" | "error" | "warning" | "info") => known.to_owned(),
         _ => "error".to_owned(),
     };
+    let source = message.text_or(config.source.as_deref(), || client.clone());
+    let source = [source, client.clone()].into_iter().find(|s| !s.trim().is_empty());
     let part = |t: &Option<String>| {
         let text = t.as_deref().map(|t| message.text(t)).filter(|t| !t.is_empty());
         text.map(|t| cut(&t, MAX_PART))
@@ -152,7 +156,7 @@ fn version_2(
         "links": links,
         "payload": {
             "summary": summary(config, message),
-            "source": message.text_or(config.source.as_deref(), || client.clone()),
+            "source": cut(&source.unwrap_or_else(|| "sideband".to_owned()), MAX_PART),
             "severity": severity,
             "component": part(&config.component),
             "group": part(&config.group),

@@ -27,6 +27,9 @@ pub(super) async fn send(config: &PushoverConfig, message: &Message<'_>, client:
     let part = |t: &Option<String>| t.as_deref().map(|t| message.text(t)).unwrap_or_default();
     // A page is repeated on the phone until somebody looks.
     let priority = message.text_or(config.priority.as_deref(), || if firing { "2" } else { "0" }.to_owned());
+    // What is no priority would be refused, and the page lost.
+    let known = ["-2", "-1", "0", "1", "2"].contains(&priority.trim());
+    let priority = if known { priority.trim().to_owned() } else { "0".to_owned() };
     let text = message.text_or(config.message.as_deref(), || text::body(n, None));
     let text = if text.trim().is_empty() { message.title(None) } else { text };
     let (url, url_title) = match message.ack_url() {
@@ -44,13 +47,14 @@ pub(super) async fn send(config: &PushoverConfig, message: &Message<'_>, client:
         ("url", if url.chars().count() > MAX_URL { String::new() } else { url }),
         ("url_title", cut(&url_title, MAX_URL_TITLE)),
         ("priority", priority),
-        ("retry", seconds(config.retry.as_ref(), 60)),
-        ("expire", seconds(config.expire.as_ref(), 3600)),
+        // Their bounds for what is repeated until somebody looks.
+        ("retry", seconds(config.retry.as_ref(), 60).max(30).to_string()),
+        ("expire", seconds(config.expire.as_ref(), 3600).min(10_800).to_string()),
         ("device", part(&config.device)),
         ("sound", part(&config.sound)),
     ];
     if config.ttl.is_some() {
-        fields.push(("ttl", seconds(config.ttl.as_ref(), 0)));
+        fields.push(("ttl", seconds(config.ttl.as_ref(), 0).to_string()));
     }
     for (name, given) in [("html", config.html), ("monospace", config.monospace)] {
         if given.is_some_and(|b| b.0) {
@@ -61,6 +65,6 @@ pub(super) async fn send(config: &PushoverConfig, message: &Message<'_>, client:
     deliver(client, Ok(form_request(URL.to_owned(), &fields, message)), None).await
 }
 
-fn seconds(given: Option<&GoDuration>, default: u64) -> String {
-    given.map_or(default, GoDuration::seconds).to_string()
+fn seconds(given: Option<&GoDuration>, default: u64) -> u64 {
+    given.map_or(default, GoDuration::seconds)
 }

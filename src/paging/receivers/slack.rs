@@ -6,7 +6,8 @@
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::text::{self, cut};
+use super::slack_text::{self, cut, escaped};
+use super::text;
 use super::{Message, Thread, json_request, post};
 use crate::net::http::HttpClient;
 use crate::paging::config::{AttachmentField, SLACK_POST_MESSAGE, SlackAction, SlackConfig};
@@ -36,8 +37,11 @@ async fn attempt(config: &SlackConfig, message: &Message<'_>, client: &HttpClien
     } else {
         config.app_url.as_ref().map_or(SLACK_POST_MESSAGE, |u| u.0.as_str()).to_owned()
     };
-    let channel = Channel { config, message, client, token, url };
-    let root = body(config, message);
+    let job = slack_text::job(message.job, config.link_names.is_some_and(|b| b.0));
+    let escaped = message.escaped(&job, slack_text::escaped);
+    let texts = if config.escape_values.is_none_or(|b| b.0) { &escaped } else { message };
+    let channel = Channel { config, message, texts, client, token, url };
+    let root = channel.body();
     if !config.updates() {
         return channel.call("", &root).await.map(drop);
     }
@@ -45,8 +49,9 @@ async fn attempt(config: &SlackConfig, message: &Message<'_>, client: &HttpClien
     let n = message.notification();
     let threads = message.threads();
     let known = threads.get(&key);
-    // A group that was over and comes back gets a message of its own, unless this very one was written already.
-    let known = known.filter(|t| n.why != FIRST || n.reason != Reason::Group || t.last == message.job.key);
+    // What was over and comes back gets a message of its own, unless this very one was written already.
+    let again = |t: &Thread| t.over || n.why == FIRST && n.reason == Reason::Group;
+    let known = known.filter(|t| !again(t) || t.last == message.job.key);
     let thread = match known {
         Some(thread) if channel.update(&thread, &root).await? => {
             if thread.last != message.job.key {
@@ -57,11 +62,17 @@ async fn attempt(config: &SlackConfig, message: &Message<'_>, client: &HttpClien
         _ => {
             let answer = channel.call("", &root).await?;
             let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            Thread { channel: text("channel"), ts: text("ts"), last: String::new(), at: 0 }
+            Thread { channel: text("channel"), ts: text("ts"), last: String::new(), at: 0, over: false }
         }
     };
-    let keep = !message.is_over() && !thread.ts.is_empty();
-    let thread = Thread { last: message.job.key.clone(), at: message.now(), ..thread };
+    let keep = !thread.ts.is_empty();
+    let thread = Thread {
+        last: message.job.key.clone(),
+        at: message.now(),
+        // Not forgotten yet: a crash before the outbox knows that this was said must not say it twice.
+        over: message.is_over(),
+        ..thread
+    };
     threads.set(&key, keep.then_some(thread), message.now()).await;
     Ok(())
 }
@@ -70,6 +81,8 @@ async fn attempt(config: &SlackConfig, message: &Message<'_>, client: &HttpClien
 struct Channel<'a> {
     config: &'a SlackConfig,
     message: &'a Message<'a>,
+    /// The same, for what Slack reads as text.
+    texts: &'a Message<'a>,
     client: &'a HttpClient,
     /// Empty for an incoming webhook.
     token: String,
@@ -115,7 +128,7 @@ impl Channel<'_> {
 
     /// A line of the thread.
     fn reply(&self, thread: &Thread) -> Value {
-        let (n, message) = (self.message.notification(), self.message);
+        let (n, message, texts) = (self.texts.notification(), self.message, self.texts);
         // What Alertmanager's users wait for in a channel rings there too: further alerts, and being reminded.
         let rings = match n.reason {
             Reason::Page => true,
@@ -125,14 +138,14 @@ impl Channel<'_> {
         let mut text = match n.reason {
             Reason::Page => {
                 let (who, loops) = n.incident.as_ref().map_or((String::new(), 0), |i| {
-                    (i.user.clone().unwrap_or_else(|| i.target.clone()), i.round)
+                    (escaped(i.user.as_deref().unwrap_or(&i.target)), i.round)
                 });
                 let step = n.incident.as_ref().map_or(0, |i| i.step);
-                format!("{}\nPaged: {who} (step {step}, loop {loops})", message.title(None))
+                format!("{}\nPaged: {who} (step {step}, loop {loops})", texts.title(None))
             }
             Reason::Acknowledged => text::acknowledged(n),
             Reason::Group | Reason::Resolved => {
-                format!("{}: {}", message.title(self.config.title.as_deref()), n.why)
+                format!("{}: {}", texts.title(self.config.title.as_deref()), n.why)
             }
         };
         if let Some(url) = message.ack_url() {
@@ -157,6 +170,89 @@ impl Channel<'_> {
             }
         }
         reply
+    }
+
+    /// A message of its own.
+    fn body(&self) -> Value {
+        let (config, message, texts) = (self.config, self.message, self.texts);
+        let n = texts.notification();
+        let color = message.text_or(config.color.as_deref(), || {
+            match n.reason {
+                Reason::Acknowledged => "warning",
+                _ if message.is_over() || n.status() != "firing" => "good",
+                _ => "danger",
+            }
+            .to_owned()
+        });
+        let title = texts.title(config.title.as_deref());
+        let mut body_text = texts.text_or(config.text.as_deref(), || text::body(n, None));
+        if n.reason == Reason::Acknowledged {
+            body_text = format!("{}\n{body_text}", text::acknowledged(n));
+        }
+        if let Some(url) = message.ack_url() {
+            body_text = format!("<{url}|Acknowledge>\n{body_text}");
+        }
+        let mut attachment = Map::new();
+        let mut put = |name: &str, value: Value| {
+            if value.as_str().is_none_or(|s| !s.is_empty()) && !value.is_null() {
+                attachment.insert(name.to_owned(), value);
+            }
+        };
+        let plain =
+            |t: &Option<String>| Value::from(t.as_deref().map(|t| message.text(t)).unwrap_or_default());
+        let part = |t: &Option<String>| Value::from(t.as_deref().map(|t| texts.text(t)).unwrap_or_default());
+        put("title", cut(&title, MAX_TITLE).into());
+        put(
+            "title_link",
+            message.text_or(config.title_link.as_deref(), || message.external_url().to_owned()).into(),
+        );
+        put("pretext", part(&config.pretext));
+        put("text", cut(&body_text, MAX_TEXT).into());
+        put("fallback", texts.text_or(config.fallback.as_deref(), || title.clone()).into());
+        put("callback_id", plain(&config.callback_id));
+        put("footer", part(&config.footer));
+        put("image_url", plain(&config.image_url));
+        put("thumb_url", plain(&config.thumb_url));
+        put("color", color.into());
+        let default_in = || vec!["fallback".to_owned(), "pretext".to_owned(), "text".to_owned()];
+        put("mrkdwn_in", config.mrkdwn_in.clone().unwrap_or_else(default_in).into());
+        let short = config.short_fields.is_some_and(|b| b.0);
+        let fields: Vec<Value> = config.fields.iter().flatten().map(|f| field(f, texts, short)).collect();
+        if !fields.is_empty() {
+            put("fields", fields.into());
+        }
+        let mut actions: Vec<Value> =
+            config.actions.iter().flatten().map(|a| action(a, message, texts)).collect();
+        if let Some(token) = message.button_token() {
+            let text = "Acknowledge";
+            actions.push(
+                json!({"type": "button", "name": BUTTON, "text": text, "style": "primary", "value": token}),
+            );
+            if config.callback_id.as_deref().unwrap_or_default().is_empty() {
+                // Without one Slack does not send the button's name back.
+                put("callback_id", BUTTON.into());
+            }
+        }
+        if !actions.is_empty() {
+            put("actions", actions.into());
+        }
+        let mut body = Map::new();
+        for (name, value) in [
+            ("channel", plain(&config.channel)),
+            ("username", message.text_or(config.username.as_deref(), || "sideband".to_owned()).into()),
+            ("icon_emoji", plain(&config.icon_emoji)),
+            ("icon_url", plain(&config.icon_url)),
+            ("text", part(&config.message_text)),
+        ] {
+            if value.as_str().is_some_and(|s| !s.is_empty()) {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        if config.link_names.is_some_and(|b| b.0) {
+            body.insert("link_names".to_owned(), true.into());
+        }
+        body.insert("attachments".to_owned(), json!([attachment]));
+        Value::Object(body)
     }
 }
 
@@ -190,84 +286,6 @@ fn refused(answer: &Value) -> Option<Outcome> {
     })
 }
 
-fn body(config: &SlackConfig, message: &Message<'_>) -> Value {
-    let n = message.notification();
-    let color = message.text_or(config.color.as_deref(), || {
-        match n.reason {
-            Reason::Acknowledged => "warning",
-            _ if message.is_over() || n.status() != "firing" => "good",
-            _ => "danger",
-        }
-        .to_owned()
-    });
-    let title = message.title(config.title.as_deref());
-    let mut body_text = message.text_or(config.text.as_deref(), || text::body(n, None));
-    if n.reason == Reason::Acknowledged {
-        body_text = format!("{}\n{body_text}", text::acknowledged(n));
-    }
-    if let Some(url) = message.ack_url() {
-        body_text = format!("<{url}|Acknowledge>\n{body_text}");
-    }
-    let mut attachment = Map::new();
-    let mut put = |name: &str, value: Value| {
-        if value.as_str().is_none_or(|s| !s.is_empty()) && !value.is_null() {
-            attachment.insert(name.to_owned(), value);
-        }
-    };
-    let part = |t: &Option<String>| Value::from(t.as_deref().map(|t| message.text(t)).unwrap_or_default());
-    put("title", cut(&title, MAX_TITLE).into());
-    put(
-        "title_link",
-        message.text_or(config.title_link.as_deref(), || message.external_url().to_owned()).into(),
-    );
-    put("pretext", part(&config.pretext));
-    put("text", cut(&body_text, MAX_TEXT).into());
-    put("fallback", message.text_or(config.fallback.as_deref(), || title.clone()).into());
-    put("callback_id", part(&config.callback_id));
-    put("footer", part(&config.footer));
-    put("image_url", part(&config.image_url));
-    put("thumb_url", part(&config.thumb_url));
-    put("color", color.into());
-    let default_in = || vec!["fallback".to_owned(), "pretext".to_owned(), "text".to_owned()];
-    put("mrkdwn_in", config.mrkdwn_in.clone().unwrap_or_else(default_in).into());
-    let short = config.short_fields.is_some_and(|b| b.0);
-    let fields: Vec<Value> = config.fields.iter().flatten().map(|f| field(f, message, short)).collect();
-    if !fields.is_empty() {
-        put("fields", fields.into());
-    }
-    let mut actions: Vec<Value> = config.actions.iter().flatten().map(|a| action(a, message)).collect();
-    if let Some(token) = message.button_token() {
-        let text = "Acknowledge";
-        actions.push(
-            json!({"type": "button", "name": BUTTON, "text": text, "style": "primary", "value": token}),
-        );
-        if config.callback_id.as_deref().unwrap_or_default().is_empty() {
-            // Without one Slack does not send the button's name back.
-            put("callback_id", BUTTON.into());
-        }
-    }
-    if !actions.is_empty() {
-        put("actions", actions.into());
-    }
-    let mut body = Map::new();
-    for (name, value) in [
-        ("channel", part(&config.channel)),
-        ("username", message.text_or(config.username.as_deref(), || "sideband".to_owned()).into()),
-        ("icon_emoji", part(&config.icon_emoji)),
-        ("icon_url", part(&config.icon_url)),
-        ("text", part(&config.message_text)),
-    ] {
-        if value.as_str().is_some_and(|s| !s.is_empty()) {
-            body.insert(name.to_owned(), value);
-        }
-    }
-    if config.link_names.is_some_and(|b| b.0) {
-        body.insert("link_names".to_owned(), true.into());
-    }
-    body.insert("attachments".to_owned(), json!([attachment]));
-    Value::Object(body)
-}
-
 fn field(f: &AttachmentField, message: &Message<'_>, short: bool) -> Value {
     json!({
         "title": message.text(f.title.as_deref().unwrap_or_default()),
@@ -276,7 +294,7 @@ fn field(f: &AttachmentField, message: &Message<'_>, short: bool) -> Value {
     })
 }
 
-fn action(a: &SlackAction, message: &Message<'_>) -> Value {
+fn action(a: &SlackAction, message: &Message<'_>, texts: &Message<'_>) -> Value {
     let mut out = Map::new();
     for (name, text) in [
         ("type", &a.r#type),
@@ -287,11 +305,12 @@ fn action(a: &SlackAction, message: &Message<'_>) -> Value {
         ("value", &a.value),
     ] {
         if let Some(text) = text {
-            out.insert(name.to_owned(), message.text(text).into());
+            let read = if name == "text" { texts } else { message };
+            out.insert(name.to_owned(), read.text(text).into());
         }
     }
     if let Some(c) = &a.confirm {
-        let part = |t: &Option<String>| t.as_deref().map(|t| message.text(t));
+        let part = |t: &Option<String>| t.as_deref().map(|t| texts.text(t));
         out.insert(
             "confirm".to_owned(),
             json!({

@@ -7,14 +7,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use lettre::address::Envelope;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
+use md5::Md5;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::hex;
 use crate::net::http::TlsClient;
 use crate::paging::engine::Outcome;
 
@@ -37,8 +42,15 @@ pub(super) struct Server<'a> {
     /// Otherwise: STARTTLS, or nothing is sent.
     pub require_tls: bool,
     pub tls: &'a TlsClient,
-    /// Name and password.
-    pub login: Option<(String, String)>,
+    pub login: Option<Login>,
+}
+
+/// How to say who this is.
+pub(super) enum Login {
+    /// PLAIN or LOGIN.
+    Password { name: String, password: String },
+    /// CRAM-MD5 (RFC 2195): the secret itself is not said.
+    Digest { name: String, secret: String },
 }
 
 fn retry(reason: impl Into<String>) -> Outcome {
@@ -73,7 +85,12 @@ impl Server<'_> {
         let hello = ClientId::Domain(self.hello.to_owned());
         let mut connection =
             AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(|e| judge(&e))?;
-        if let Some((name, password)) = &self.login {
+        if let Some(Login::Digest { name, secret }) = &self.login {
+            let asked = connection.command("AUTH CRAM-MD5\r\n").await.map_err(|e| judge(&e))?;
+            let answer = digest(name, secret, asked.first_word().unwrap_or_default())?;
+            connection.command(format!("{answer}\r\n")).await.map_err(|e| judge(&e))?;
+        }
+        if let Some(Login::Password { name, password }) = &self.login {
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
             // A relay that asks for no login is given none; one that wants another kind says so afterwards.
             if connection.server_info().get_auth_mechanism(&mechanisms).is_some() {
@@ -105,6 +122,14 @@ impl Server<'_> {
         answer(&mut tcp, 220).await?;
         Ok(tcp)
     }
+}
+
+/// The answer to a challenge, both in base64.
+fn digest(name: &str, secret: &str, challenge: &str) -> Result<String, Outcome> {
+    let challenge = STANDARD.decode(challenge).map_err(|_| refuse("CRAM-MD5: the challenge is no base64"))?;
+    let mut mac = Hmac::<Md5>::new_from_slice(secret.as_bytes()).map_err(|e| refuse(e.to_string()))?;
+    mac.update(&challenge);
+    Ok(STANDARD.encode(format!("{name} {}", hex(&mac.finalize().into_bytes()))))
 }
 
 fn is_here(ip: IpAddr) -> bool {
@@ -206,5 +231,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Wire<S> {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 2195.
+    #[test]
+    fn a_challenge_is_answered() {
+        let challenge = STANDARD.encode("<1896.697170952@postoffice.reston.mci.net>");
+        let answer = digest("tim", "tanstaaftanstaaf", &challenge).unwrap();
+        assert_eq!(STANDARD.decode(answer).unwrap(), b"tim b913a602c7eda7a495b4e6e7334d3890");
+        assert!(matches!(digest("tim", "x", "no base64!"), Err(Outcome::Final { .. })));
     }
 }

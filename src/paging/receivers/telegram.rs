@@ -3,13 +3,13 @@
 use hyper::Method;
 use serde_json::json;
 
-use super::text::{self, cut};
+use super::text::{self, cut_utf16};
 use super::{Message, json_request, post};
 use crate::net::http::HttpClient;
 use crate::paging::config::TelegramConfig;
 use crate::paging::engine::Outcome;
 
-/// Characters of a message.
+/// Units of UTF-16 of a message.
 const MAX_TEXT: usize = 4096;
 
 /// One attempt.
@@ -34,7 +34,7 @@ async fn attempt(config: &TelegramConfig, message: &Message<'_>, client: &HttpCl
     let plain = || {
         let n = message.notification();
         let body = format!("{}\n{}", message.title(None), text::body(n, message.ack_url().as_deref()));
-        cut(&body, MAX_TEXT)
+        cut_utf16(&body, MAX_TEXT)
     };
     let mut mode = config.parse_mode.as_deref().unwrap_or("HTML");
     let mut text = match config.message.as_deref() {
@@ -44,7 +44,7 @@ async fn attempt(config: &TelegramConfig, message: &Message<'_>, client: &HttpCl
             Ok(text) => text,
             Err(_) => {
                 mode = "";
-                cut(&format!("{}\n{}", plain(), message.text(template)), MAX_TEXT)
+                cut_utf16(&format!("{}\n{}", plain(), message.text(template)), MAX_TEXT)
             }
         },
         Some(template) => message.text(template),
@@ -53,7 +53,7 @@ async fn attempt(config: &TelegramConfig, message: &Message<'_>, client: &HttpCl
         text = format!("Acknowledge: {url}\n{text}");
     }
     text = if text.is_empty() { text } else { message.marked(text) };
-    if text.is_empty() || text.chars().count() > MAX_TEXT {
+    if text.is_empty() || text.encode_utf16().count() > MAX_TEXT {
         // Cut in the middle of a tag it would be refused.
         (text, mode) = (plain(), "");
     }

@@ -168,10 +168,43 @@ pub(super) fn body(n: &Notification, ack_url: Option<&str>) -> String {
     out
 }
 
-/// That somebody has it in hand, and who.
+/// That somebody has it in hand, who, and what they said to it.
 pub(super) fn acknowledged(n: &Notification) -> String {
-    let who = n.incident.as_ref().and_then(|i| i.acknowledged_by.as_deref());
-    who.map_or_else(|| "Acknowledged".to_owned(), |who| format!("Acknowledged by {who}"))
+    let incident = n.incident.as_ref();
+    let who = incident.and_then(|i| i.acknowledged_by.as_deref());
+    let who = who.map_or_else(|| "Acknowledged".to_owned(), |who| format!("Acknowledged by {who}"));
+    match incident.map(|i| i.comment.as_str()) {
+        Some(comment) if !comment.is_empty() => format!("{who}: {comment}"),
+        _ => who,
+    }
+}
+
+/// At most so many units of UTF-16, in which some services count: most characters are one, emoji two.
+pub(super) fn cut_utf16(text: &str, max: usize) -> String {
+    cut_by(text, max, char::len_utf16)
+}
+
+/// At most so many bytes, as they stand in JSON.
+pub(super) fn cut_json(text: &str, max: usize) -> String {
+    cut_by(text, max, |c| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        c if c.is_ascii_control() => 6,
+        c => c.len_utf8(),
+    })
+}
+
+fn cut_by(text: &str, max: usize, weight: fn(char) -> usize) -> String {
+    if text.chars().map(weight).sum::<usize>() <= max {
+        return text.to_owned();
+    }
+    let mut left = max.saturating_sub(weight('…'));
+    let fits = |c: &char| {
+        let w = weight(*c);
+        let fits = w <= left;
+        left = left.saturating_sub(w);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// At most so many characters; what is cut off is shown by an ellipsis.
@@ -180,4 +213,27 @@ pub(super) fn cut(text: &str, max: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        type Cut = fn(&str, usize) -> String;
+        let cases: [(Cut, &str, usize, &str); 8] = [
+            (cut, "ääää", 4, "ääää"),
+            (cut, "äääää", 4, "äää…"),
+            (cut_utf16, "🔥🔥", 4, "🔥🔥"),
+            (cut_utf16, "🔥🔥🔥", 4, "🔥…"),
+            (cut_utf16, "a🔥🔥🔥", 4, "a🔥…"),
+            (cut_json, "a\nb\"", 6, "a\nb\""),
+            (cut_json, "a\nb\"c", 6, "a\n…"),
+            (cut_json, "ääää", 7, "ää…"),
+        ];
+        for (cut, text, max, expect) in cases {
+            assert_eq!(cut(text, max), expect, "{text} {max}");
+        }
+    }
 }

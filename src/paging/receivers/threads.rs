@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 const MAX: usize = 10_000;
 /// How long one is remembered after it was last touched, ms.
 const KEEP_MS: i64 = 30 * 86_400_000;
+/// How long one of something that is over is, ms.
+const KEEP_OVER_MS: i64 = 3_600_000;
 /// The longest that a delivery waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -29,6 +31,9 @@ pub struct Thread {
     pub last: String,
     /// When, ms.
     pub at: Timestamp,
+    /// What it stands for is over: it is kept for what is said once more after a crash, and for nothing else.
+    #[serde(default)]
+    pub over: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,7 +89,7 @@ impl Threads {
             if known.len() > MAX || gone.is_empty() {
                 let mut old: Vec<(Timestamp, String)> = known
                     .iter()
-                    .filter(|(_, t)| t.at < now - KEEP_MS)
+                    .filter(|(_, t)| t.at < now - if t.over { KEEP_OVER_MS } else { KEEP_MS })
                     .map(|(k, t)| (t.at, k.clone()))
                     .collect();
                 if known.len() - old.len() > MAX {

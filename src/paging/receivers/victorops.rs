@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::text::{self, cut};
 use super::{Message, deliver, json_request};
+use crate::model::percent_encode;
 use crate::net::http::HttpClient;
 use crate::paging::config::VictoropsConfig;
 use crate::paging::engine::Outcome;
@@ -53,6 +54,6 @@ pub(super) async fn send(config: &VictoropsConfig, message: &Message<'_>, client
     ] {
         body.insert(name.to_owned(), text.into());
     }
-    let url = format!("{base}/{}/{route}", message.text(&key));
+    let url = format!("{base}/{}/{}", message.text(&key), percent_encode(&route));
     deliver(client, json_request(Method::POST, url, &Value::Object(body), message), None).await
 }

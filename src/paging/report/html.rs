@@ -1,7 +1,7 @@
 //! The report as one HTML file: nothing is loaded from elsewhere, there is no script, and it prints.
 
 use super::shape::Report;
-use super::text::{days, ends, hours, summary};
+use super::text::{RECEIVERS, SENT_RULES, days, ends, hours, summary};
 use super::words::p_value;
 use crate::chart::{self, escape_into, svg};
 
@@ -34,9 +34,9 @@ pub fn html(r: &Report) -> String {
         p.raw("<li>").text(&line).raw("</li>");
     }
     p.raw("</ul><div class=\"charts\">");
-    let (what, rows) = days(&r.by_day);
-    p.figure(&format!("Incidents by {what}"), chart::svg::columns, &rows);
-    p.figure("Incidents by hour of the day", chart::svg::columns, &hours(r));
+    for (title, rows) in [days(r), hours(r)] {
+        p.figure(&title, chart::svg::columns, &rows);
+    }
     p.raw("</div>");
     persons(&mut p, r);
     rules(&mut p, r);
@@ -49,6 +49,7 @@ pub fn html(r: &Report) -> String {
         }
         p.raw("</tbody></table>");
     }
+    sent(&mut p, r);
     p.raw("</main></body></html>\n");
     p.0
 }
@@ -101,6 +102,21 @@ fn rules(p: &mut Page, r: &Report) {
     p.raw("</tbody></table>");
     if r.by_rule.len() > RULES {
         p.raw("<p>… and ").text(&(r.by_rule.len() - RULES).to_string()).raw(" more.</p>");
+    }
+}
+
+fn sent(p: &mut Page, r: &Report) {
+    for (title, list) in [(RECEIVERS, &r.sent.by_receiver), (SENT_RULES, &r.sent.by_rule)] {
+        if list.is_empty() {
+            continue;
+        }
+        p.raw("<h2>").text(title).raw("</h2>");
+        p.head(&[("Name", false), ("Notifications", true), ("At night", true)]);
+        for x in list.iter().take(RULES) {
+            p.raw("<tr><td>").text(&x.name).raw("</td>");
+            p.number(x.notifications).number(x.at_night).raw("</tr>");
+        }
+        p.raw("</tbody></table>");
     }
 }
 

@@ -18,8 +18,8 @@ pub use facts::Facts;
 pub use html::html;
 pub use options::{MAX_WINDOW_MS, Night, ReportOptions};
 pub use shape::{
-    Acknowledgements, CoinVerdict, DayCount, Drills, HourCount, PersonLoad, Report, Resolutions, RuleRecord,
-    SeriesCount,
+    Acknowledgements, CoinVerdict, DayCount, Drills, HourCount, NamedCount, PersonLoad, Report, Resolutions,
+    RuleRecord, SentCount, SeriesCount,
 };
 pub use source::{incident_in, of_ledger};
 pub use tally::Tally;

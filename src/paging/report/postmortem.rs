@@ -118,14 +118,21 @@ fn facts(out: &mut String, i: &Incident) {
     row(
         "Acknowledged",
         match (&i.first_acknowledged, i.state) {
-            (Some((at, by)), _) => format!("{}, after {}, by {}", time(*at), after(*at), escaped(by)),
+            (Some((at, by)), _) => {
+                let ack = i.acknowledged.as_ref().filter(|a| a.at == *at);
+                let said = ack.map(|a| remark(&a.actor.comment)).unwrap_or_default();
+                format!("{}, after {}, by {}{said}", time(*at), after(*at), escaped(by))
+            }
             (None, _) => "by nobody".to_owned(),
         },
     );
     row(
         "Resolved",
         match (i.resolved_at, &i.closed_by) {
-            (Some(at), Some(by)) => format!("{}, after {}, by {}", time(at), after(at), escaped(&by.by)),
+            (Some(at), Some(by)) => {
+                let said = remark(&by.comment);
+                format!("{}, after {}, by {}{said}", time(at), after(at), escaped(&by.by))
+            }
             (Some(at), None) => format!("{}, after {}, by itself", time(at), after(at)),
             (None, _) => match i.state {
                 State::Acknowledged => "not yet: somebody is on it".to_owned(),
@@ -134,9 +141,13 @@ fn facts(out: &mut String, i: &Incident) {
         },
     );
     if let Some(j) = &i.judged {
-        let why = if j.comment.is_empty() { String::new() } else { format!(": {}", escaped(&j.comment)) };
+        let why = remark(&j.comment);
         row("Judged", format!("{}, by {}{why}", j.verdict.as_str(), escaped(&j.actor.by)));
     }
+}
+
+fn remark(comment: &str) -> String {
+    if comment.is_empty() { String::new() } else { format!(": {}", escaped(comment)) }
 }
 
 fn pages(out: &mut String, i: &Incident) {

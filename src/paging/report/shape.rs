@@ -30,6 +30,28 @@ pub struct Report {
     /// The series (label sets of alerts) that were in most incidents, at most five.
     pub noisiest: Vec<SeriesCount>,
     pub drills: Drills,
+    pub sent: SentCount,
+}
+
+/// What routes without an escalation policy have sent, as far as it arrived and told of something that fires. Nobody
+/// acknowledges it: whether anybody saw it is not known.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentCount {
+    pub notifications: u64,
+    pub at_night: u64,
+    /// The most first.
+    pub by_receiver: Vec<NamedCount>,
+    /// By rule, the most first, at most 1000. A notification with alerts of several rules counts for each of them.
+    pub by_rule: Vec<NamedCount>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedCount {
+    pub name: String,
+    pub notifications: u64,
+    pub at_night: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +60,8 @@ pub struct DayCount {
     pub day: String,
     pub incidents: u64,
     pub pages: u64,
+    /// Notifications of routes without a policy.
+    pub notifications: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,6 +70,8 @@ pub struct HourCount {
     pub hour: u8,
     pub incidents: u64,
     pub pages: u64,
+    /// Notifications of routes without a policy.
+    pub notifications: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use super::{Facts, Report, ReportOptions, Tally};
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::set;
-use crate::paging::engine::{incident_key, read_incident};
+use crate::paging::engine::{SENT_TABLE, incident_key, read_incident, read_sent};
 use crate::paging::incident::Incident;
 
 /// The report over all incidents in the ledger. `recent` are those in memory, which may be newer than what the
@@ -19,6 +19,11 @@ pub fn of_ledger(ledger: &Ledger, recent: &[Facts], options: ReportOptions) -> R
     ledger.visit(table, &mut |_, value| {
         if let Some(incident) = read_incident(value).filter(|i| !known.contains(&i.id)) {
             tally.add(&Facts::from(&incident));
+        }
+    })?;
+    ledger.visit(SENT_TABLE, &mut |key, value| {
+        if let Some((at, sent)) = read_sent(key, value) {
+            tally.add_sent(at, &sent);
         }
     })?;
     Ok(tally.finish())

@@ -7,10 +7,11 @@ use jiff::civil::Date;
 use super::Facts;
 use super::options::ReportOptions;
 use super::shape::{
-    Acknowledgements, CoinVerdict, DayCount, Drills, HourCount, PersonLoad, Report, Resolutions, RuleRecord,
-    SeriesCount,
+    Acknowledgements, CoinVerdict, DayCount, Drills, HourCount, NamedCount, PersonLoad, Report, Resolutions,
+    RuleRecord, SentCount, SeriesCount,
 };
 use crate::model::{Order as _, Timestamp};
+use crate::paging::engine::Sent;
 use crate::sigma::coin_p_value;
 
 /// Names that are told apart; what comes after them is not counted by name.
@@ -26,6 +27,21 @@ const ALPHA: f64 = 0.05;
 struct Count {
     incidents: u64,
     pages: u64,
+    notifications: u64,
+}
+
+#[derive(Debug, Default)]
+struct OfSent {
+    notifications: u64,
+    at_night: u64,
+}
+
+/// What plain routes have sent, altogether and by name.
+#[derive(Debug, Default)]
+struct SentTally {
+    total: OfSent,
+    receivers: BTreeMap<String, OfSent>,
+    rules: BTreeMap<String, OfSent>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +80,7 @@ pub struct Tally {
     drills: u64,
     good_drills: u64,
     last_good_drill: Option<Timestamp>,
+    sent: SentTally,
 }
 
 impl Tally {
@@ -86,6 +103,7 @@ impl Tally {
             drills: 0,
             good_drills: 0,
             last_good_drill: None,
+            sent: SentTally::default(),
         }
     }
 
@@ -141,6 +159,29 @@ impl Tally {
             let count = self.series.entry(labels.clone()).or_default();
             count.incidents += 1;
             count.pages += pages;
+        }
+    }
+
+    /// Counts what plain routes sent in a quarter of an hour from `at` (ms) on.
+    pub fn add_sent(&mut self, at: Timestamp, sent: &Sent) {
+        if !(self.options.from..self.options.to).contains(&at) {
+            return;
+        }
+        let Some((day, hour, minute)) = self.options.local(at) else { return };
+        self.days.entry(day).or_default().notifications += sent.total;
+        self.hours[usize::from(hour) % 24].notifications += sent.total;
+        let night = self.options.night.contains(minute);
+        let add = |to: &mut OfSent, n: u64| {
+            to.notifications += n;
+            to.at_night += if night { n } else { 0 };
+        };
+        add(&mut self.sent.total, sent.total);
+        for (from, to) in [(&sent.receivers, &mut self.sent.receivers), (&sent.rules, &mut self.sent.rules)] {
+            for (name, n) in from {
+                if to.len() < MAX_RULES || to.contains_key(name) {
+                    add(to.entry(name.clone()).or_default(), *n);
+                }
+            }
         }
     }
 
@@ -210,7 +251,12 @@ impl Tally {
             pages_at_night: self.at_night,
             by_day: days(o, &self.days),
             by_hour: by_hour
-                .map(|(hour, c)| HourCount { hour, incidents: c.incidents, pages: c.pages })
+                .map(|(hour, c)| HourCount {
+                    hour,
+                    incidents: c.incidents,
+                    pages: c.pages,
+                    notifications: c.notifications,
+                })
                 .collect(),
             by_person,
             acknowledgements: acknowledgements(self.acknowledged_after),
@@ -230,8 +276,25 @@ impl Tally {
                 good: self.good_drills,
                 last_good: self.last_good_drill.map(time),
             },
+            sent: SentCount {
+                notifications: self.sent.total.notifications,
+                at_night: self.sent.total.at_night,
+                by_receiver: named(self.sent.receivers),
+                by_rule: named(self.sent.rules),
+            },
         }
     }
+}
+
+fn named(counts: BTreeMap<String, OfSent>) -> Vec<NamedCount> {
+    let one = |(name, c): (String, OfSent)| NamedCount {
+        name,
+        notifications: c.notifications,
+        at_night: c.at_night,
+    };
+    let mut all: Vec<NamedCount> = counts.into_iter().map(one).collect();
+    all.order_by(|a, b| b.notifications.cmp(&a.notifications).then_with(|| a.name.cmp(&b.name)));
+    all
 }
 
 fn record(rule: String, r: &OfRule) -> RuleRecord {
@@ -264,7 +327,12 @@ fn days(o: &ReportOptions, counted: &BTreeMap<Date, Count>) -> Vec<DayCount> {
     let mut day = first;
     while day <= last {
         let c = counted.get(&day).copied().unwrap_or_default();
-        out.push(DayCount { day: day.to_string(), incidents: c.incidents, pages: c.pages });
+        out.push(DayCount {
+            day: day.to_string(),
+            incidents: c.incidents,
+            pages: c.pages,
+            notifications: c.notifications,
+        });
         let Ok(next) = day.tomorrow() else { break };
         day = next;
     }

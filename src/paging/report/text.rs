@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::shape::{DayCount, Report};
+use super::shape::{DayCount, HourCount, Report};
 use super::words::{count, p_value, percent, span};
 use crate::chart;
 
 const WIDTH: usize = 80;
 /// Rules that are listed.
 const RULES: usize = 25;
+/// Of plain routes.
+pub(super) const RECEIVERS: &str = "Sent without a policy, by receiver";
+pub(super) const SENT_RULES: &str = "Sent without a policy, by rule";
 /// More days than this are shown as weeks.
 const DAYS: usize = 62;
 
@@ -20,9 +23,9 @@ pub fn text(r: &Report) -> String {
     for line in summary(r) {
         let _ = writeln!(out, "  {line}");
     }
-    let (what, rows) = days(&r.by_day);
-    section(&mut out, &format!("Incidents by {what}"), &rows);
-    section(&mut out, "Incidents by hour of the day", &hours(r));
+    for (title, rows) in [days(r), hours(r)] {
+        section(&mut out, &title, &rows);
+    }
     if !r.by_person.is_empty() {
         out.push_str("\nLoad by person\n");
         let width = r.by_person.iter().map(|p| p.person.chars().count()).max().unwrap_or(0).max(6);
@@ -75,6 +78,19 @@ pub fn text(r: &Report) -> String {
             );
         }
     }
+    for (title, list) in [(RECEIVERS, &r.sent.by_receiver), (SENT_RULES, &r.sent.by_rule)] {
+        if list.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{title}");
+        for x in list.iter().take(RULES) {
+            let n = count(x.notifications, "notification");
+            let _ = writeln!(out, "  {n}, {} at night: {}", x.at_night, x.name);
+        }
+        if list.len() > RULES {
+            let _ = writeln!(out, "  … and {} more", list.len() - RULES);
+        }
+    }
     out.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
@@ -87,6 +103,13 @@ pub fn summary(r: &Report) -> Vec<String> {
         count(r.pages_at_night, "page"),
         r.night
     )];
+    if r.sent.notifications > 0 {
+        lines.push(format!(
+            "{} of routes without a policy, {} at night: sent is all that is known, nobody can acknowledge them",
+            count(r.sent.notifications, "notification"),
+            r.sent.at_night
+        ));
+    }
     let a = &r.acknowledgements;
     lines.push(match (a.median_seconds, a.p90_seconds, a.max_seconds) {
         (Some(median), Some(p90), Some(max)) => format!(
@@ -133,22 +156,35 @@ fn section(out: &mut String, title: &str, rows: &[(String, f64)]) {
     }
 }
 
-/// Incidents by day, or by week when there are many days; and which of the two.
-pub fn days(days: &[DayCount]) -> (&'static str, Vec<(String, f64)>) {
-    if days.len() <= DAYS {
+/// Of a report without incidents, but with notifications of plain routes, those are what its pictures show.
+fn shows_notifications(r: &Report) -> bool {
+    r.incidents == 0 && r.sent.notifications > 0
+}
+
+fn subject(r: &Report) -> &'static str {
+    if shows_notifications(r) { "Notifications" } else { "Incidents" }
+}
+
+/// Incidents by day, or by week when there are many days; with a title.
+pub fn days(r: &Report) -> (String, Vec<(String, f64)>) {
+    let of = |d: &DayCount| if shows_notifications(r) { d.notifications } else { d.incidents };
+    let title = |span: &str| format!("{} by {span}", subject(r));
+    if r.by_day.len() <= DAYS {
         let short = |d: &DayCount| d.day.get(5..).unwrap_or(&d.day).to_owned();
-        return ("day", days.iter().map(|d| (short(d), d.incidents as f64)).collect());
+        return (title("day"), r.by_day.iter().map(|d| (short(d), of(d) as f64)).collect());
     }
     let week = |w: &[DayCount]| {
         let first = w.first().map(|d| d.day.clone()).unwrap_or_default();
-        (first, w.iter().map(|d| d.incidents).sum::<u64>() as f64)
+        (first, w.iter().map(of).sum::<u64>() as f64)
     };
-    ("week", days.chunks(7).map(week).collect())
+    (title("week"), r.by_day.chunks(7).map(week).collect())
 }
 
-/// Incidents by hour of the day, for a picture.
-pub fn hours(r: &Report) -> Vec<(String, f64)> {
-    r.by_hour.iter().map(|h| (format!("{:02}", h.hour), h.incidents as f64)).collect()
+/// Incidents by hour of the day, for a picture; with a title.
+pub fn hours(r: &Report) -> (String, Vec<(String, f64)>) {
+    let of = |h: &HourCount| if shows_notifications(r) { h.notifications } else { h.incidents };
+    let rows = r.by_hour.iter().map(|h| (format!("{:02}", h.hour), of(h) as f64)).collect();
+    (format!("{} by hour of the day", subject(r)), rows)
 }
 
 /// The first and the last day, in the report's location.

@@ -131,10 +131,10 @@ impl AlertmanagerSender {
         base_dir: &Path,
         external_labels: Labels,
     ) -> Result<PreparedAlerting, NetError> {
-        let entries = config.alertmanagers.iter().map(|a| Entry::new(a, base_dir));
+        let entries = config.alertmanagers.iter().map(|a| Entry::new(&a.value, base_dir));
         Ok(PreparedAlerting {
             entries: entries.collect::<Result<_, _>>()?,
-            rules: config.relabel_rules().map_err(NetError::Config)?,
+            rules: config.relabel_rules().map_err(|e| NetError::Config(e.to_string()))?,
             external_labels,
         })
     }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::LabelsBuilder;
+use crate::model::{LabelsBuilder, yaml};
 use crate::net::http::{HttpClient, NetError};
 use crate::remote::config::AlertmanagerConfig;
 use crate::scrape::relabel::{RelabelRule, process};
-use crate::scrape::{FileDiscovery, TargetGroup};
+use crate::scrape::{FileDiscovery, TargetGroup, check_address};
 
 /// What the receivers of one entry of `alertmanagers:` have in common.
 pub(super) struct Settings {
@@ -33,19 +33,20 @@ impl Entry {
     /// # Errors
     /// A rule that cannot be compiled, or a client that cannot be made.
     pub fn new(config: &AlertmanagerConfig, base_dir: &Path) -> Result<Self, NetError> {
+        let bad = |e: yaml::Error| NetError::Config(e.to_string());
         let settings = Settings {
             scheme: config.scheme().to_owned(),
             path: config.alerts_path(),
-            relabel: config.relabel_rules().map_err(NetError::Config)?,
-            groups: config.static_configs().to_vec(),
-            alert_rules: config.alert_relabel_rules().map_err(NetError::Config)?,
+            relabel: config.relabel_rules().map_err(bad)?,
+            groups: config.static_groups(),
+            alert_rules: config.alert_relabel_rules().map_err(bad)?,
             timeout: config.timeout().to_std(),
-            client: HttpClient::new(&config.http_client(), base_dir)?,
+            client: HttpClient::new(&config.http, base_dir)?,
         };
-        let files = config.file_sd_configs();
+        let files = config.file_sd();
         Ok(Self {
             settings: Arc::new(settings),
-            files: FileDiscovery::new(files, base_dir),
+            files: FileDiscovery::new(&files, base_dir),
             refresh: files.iter().map(|f| f.refresh_interval().to_std()).min(),
         })
     }
@@ -75,8 +76,10 @@ impl Settings {
                 if process(&mut labels, &self.relabel) {
                     let url = url(&labels);
                     let address = labels.get("__address__").unwrap_or_default();
-                    if address.is_empty() || address.contains('/') {
+                    if address.is_empty() {
                         tracing::error!(url, "an address of alertmanagers makes no URL");
+                    } else if let Err(reason) = check_address(address) {
+                        tracing::error!(reason, "an address of alertmanagers makes no URL");
                     } else if !found.urls.contains(&url) {
                         found.urls.push(url);
                     }

@@ -4,6 +4,7 @@ use super::super::print::four_digits;
 use super::super::time::Time;
 use super::super::value::Value;
 use super::Call;
+use crate::model::GoQuoted;
 
 const LARGE: [&str; 8] = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
 const BINARY: [&str; 8] = ["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"];
@@ -16,9 +17,8 @@ pub(super) fn float(value: &Value) -> Result<f64, String> {
         Value::Uint(u) => Ok(*u as f64),
         Value::Float(f) => Ok(*f),
         Value::Duration(nanos) => Ok(*nanos as f64 / 1e9),
-        Value::Str(s) => crate::model::parse_float(&without_separators(s)).ok_or_else(|| {
-            format!("strconv.ParseFloat: parsing {}: invalid syntax", super::super::print::quote(s))
-        }),
+        Value::Str(s) => crate::model::parse_float(&without_separators(s))
+            .ok_or_else(|| format!("strconv.ParseFloat: parsing {}: invalid syntax", GoQuoted::new(&**s))),
         other => Err(format!("can't convert {} to float", other.type_name())),
     }
 }

@@ -106,10 +106,6 @@ fn request(asked: &Asked) -> Result<DrillRequest, ApiError> {
         severity: or(said.severity, "page"),
         steps,
         // Who authenticated is who did it, whatever the body says.
-        actor: Actor {
-            by: asked.user.clone().unwrap_or_else(|| or(said.by, "somebody")),
-            via: "api".to_owned(),
-            from: String::new(),
-        },
+        actor: Actor::new(asked.user.clone().unwrap_or_else(|| or(said.by, "somebody")), "api", ""),
     })
 }

@@ -6,12 +6,12 @@ use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::super::guard;
-use super::super::params::encode;
 use super::super::respond::{Answer, ApiError, ErrorKind, Success, method_not_allowed, not_found, see_other};
 use super::super::server::Asked;
 use super::super::state::State;
 use super::super::views::CommandError;
 use super::{blocking, feedback, postmortem};
+use crate::model::percent_encode;
 use crate::paging::IncidentView;
 
 /// How many incidents a list has when the request does not say.
@@ -85,7 +85,7 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked, path: &[&str]) -> A
 
 /// To the page of an incident.
 fn to_page(state: &State, id: &str) -> Answer {
-    see_other(&format!("{}/incidents/{}", state.options.route_prefix, encode(id)))
+    see_other(&format!("{}/incidents/{}", state.options.route_prefix, percent_encode(id)))
 }
 
 async fn list(state: &Arc<State>, asked: &Asked) -> Result<Success, ApiError> {

@@ -32,14 +32,9 @@ pub(super) fn targets(state: &State, params: &Params) -> Result<Success, ApiErro
     let mut dropped = Vec::new();
     let mut counts = BTreeMap::new();
     if any || wanted == "dropped" {
-        dropped = state.parts.targets.dropped();
+        (dropped, counts) = state.parts.targets.dropped();
         dropped.retain(|t| of_pool(&t.scrape_pool));
-        for target in &dropped {
-            *counts.entry(target.scrape_pool.clone()).or_default() += 1;
-        }
-        for target in &active {
-            counts.entry(target.scrape_pool.clone()).or_default();
-        }
+        counts.retain(|name, _| of_pool(name));
     }
     Success::of(&Targets { active_targets: active, dropped_targets: dropped, dropped_target_counts: counts })
 }

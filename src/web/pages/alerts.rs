@@ -1,9 +1,8 @@
 //! Alerts and rules.
 
 use super::layout::{Html, Page};
-use crate::model::{Duration, Order as _, format_float_go};
+use crate::model::{Duration, Order as _, format_float_go, percent_encode};
 use crate::rules::{AlertState, RuleType, RuleView, SigmaView};
-use crate::web::params::encode;
 use crate::web::state::State;
 
 /// Active alerts shown of one rule.
@@ -51,6 +50,9 @@ pub fn rules(state: &State) -> String {
             if let Some(reason) = rule.health.error() {
                 h.raw("<br><span class=\"bad\">").text(reason).raw("</span>");
             }
+            if let Some(sigma) = &rule.sigma {
+                learning(&mut h, sigma);
+            }
             let word = rule.health.as_str();
             h.raw("</td><td><span class=\"state ")
                 .raw(word)
@@ -73,9 +75,12 @@ fn kind(kind: RuleType) -> &'static str {
 }
 
 fn expression(h: &mut Html, state: &State, rule: &RuleView) {
-    h.raw("<a href=\"").text(&state.options.route_prefix).raw("/graph?g0.expr=").text(&encode(&rule.query));
+    h.raw("<a href=\"")
+        .text(&state.options.route_prefix)
+        .raw("/graph?g0.expr=")
+        .text(&percent_encode(&rule.query));
     if rule.kind == RuleType::Sigma {
-        h.raw("&amp;band=").text(&encode(&rule.name));
+        h.raw("&amp;band=").text(&percent_encode(&rule.name));
     }
     h.raw("\"><code>").text(&rule.query).raw("</code></a>");
 }
@@ -141,7 +146,26 @@ fn record(h: &mut Html, sigma: &SigmaView) {
         if let Some(from) = budget.pages_from {
             h.show(format_args!("; pages from {from:.1}σ"));
         }
+        if budget.noise.is_some() {
+            h.raw(", since noise may reach that, by what is known so far");
+        }
         h.raw(".");
     }
     h.raw("</p>");
+    learning(h, sigma);
+}
+
+/// When it will be able to page.
+fn learning(h: &mut Html, sigma: &SigmaView) {
+    let Some(learning) = &sigma.learning else { return };
+    h.raw("<div class=\"dim\">Learns what is normal: ");
+    h.show(format_args!("{} of {} series know enough to fire", learning.ready, learning.series));
+    // A rough number: to the minute where it is minutes.
+    let seconds = learning.seconds.clamp(0.0, 1e9);
+    let round = if seconds >= 120.0 { 60.0 } else { 1.0 };
+    let rest = Duration::from_ms(((seconds / round).ceil() * round * 1000.0) as i64);
+    if seconds > 0.0 {
+        h.show(format_args!("; all of them in about {rest}"));
+    }
+    h.raw(".</div>");
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::layout::{Html, Page, counted, is_link};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, percent_encode};
 use crate::paging::IncidentView;
 use crate::paging::incident::State as IncidentState;
 use crate::web::api::postmortem;
-use crate::web::params::encode;
 use crate::web::state::State;
 
 /// Incidents of the list.
@@ -46,7 +45,7 @@ fn table(h: &mut Html, state: &State, list: &[IncidentView]) {
         h.raw("</span></td><td class=\"wide\"><a href=\"")
             .text(&state.options.route_prefix)
             .raw("/incidents/");
-        h.text(&encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
+        h.text(&percent_encode(&i.id)).raw("\">").text(&i.title).raw("</a>");
         h.raw(if i.drill { " (drill)" } else { "" }).raw("</td><td>").time(i.started_at).raw("</td><td>");
         h.text(&i.severity).raw("</td><td>").text(&counted(&i.notified())).raw("</td><td>");
         h.raw(i.judged.as_ref().map_or("", |j| j.verdict)).raw("</td></tr>");
@@ -72,12 +71,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     head(&mut h, &incident);
     explanations(&mut h, &incident);
     if incident.state != IncidentState::Resolved {
-        h.raw("<p>");
-        if incident.state == IncidentState::Triggered {
-            button(&mut h, prefix, &incident, "ack", "", "Acknowledge");
-        }
-        button(&mut h, prefix, &incident, "resolve", "", "Resolve");
-        h.raw("</p>");
+        commands(&mut h, prefix, &incident);
     }
     facts(&mut h, &incident, state.now());
     if let Some(svg) = picture {
@@ -88,7 +82,7 @@ pub async fn one(state: &Arc<State>, id: &str) -> Result<String, String> {
     pages(&mut h, &incident);
     timeline(&mut h, &incident);
     alerts(&mut h, &incident);
-    h.raw("<p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&incident.id));
+    h.raw("<p><a href=\"").text(prefix).raw("/api/v1/incidents/").text(&percent_encode(&incident.id));
     h.raw("/postmortem\">Begin a postmortem (Markdown)</a></p>");
     let title = format!("Incident {}", incident.id);
     Ok(Page { title: &title, here: "/incidents", bare: false }.render(state, &h))
@@ -116,16 +110,26 @@ fn facts(h: &mut Html, i: &IncidentView, now: Timestamp) {
         h.raw("</dd>");
     }
     if let Some(ack) = &i.acknowledged {
-        h.raw("<dt>Acknowledged</dt><dd>by ").text(&ack.by).raw(", ").time(ack.at).raw("</dd>");
+        h.raw("<dt>Acknowledged</dt><dd>by ").text(&ack.by).raw(", ").time(ack.at);
+        comment(h, &ack.comment);
+        h.raw("</dd>");
     }
     if let Some(at) = i.resolved_at {
         let by = if i.resolved_by.is_empty() { "itself" } else { &i.resolved_by };
-        h.raw("<dt>Resolved</dt><dd>by ").text(by).raw(", ").time(at).raw("</dd>");
+        h.raw("<dt>Resolved</dt><dd>by ").text(by).raw(", ").time(at);
+        comment(h, &i.resolved_comment);
+        h.raw("</dd>");
     }
     if !i.group_labels.is_empty() {
         h.raw("<dt>Labels</dt><dd>").pairs(&i.group_labels).raw("</dd>");
     }
     h.raw("</dl>");
+}
+
+fn comment(h: &mut Html, text: &str) {
+    if !text.is_empty() {
+        h.raw(": ").text(text);
+    }
 }
 
 /// What the alerts say of themselves, and what to do about it.
@@ -160,8 +164,8 @@ fn judgement(h: &mut Html, prefix: &str, i: &IncidentView) {
         }
         h.raw(". The last word counts. ");
     }
-    button(h, prefix, i, "judge", "useful", "Useful");
-    button(h, prefix, i, "judge", "useless", "Useless");
+    verdict(h, prefix, i, "useful", "Useful");
+    verdict(h, prefix, i, "useless", "Useless");
     h.raw("</p>");
 }
 
@@ -217,14 +221,33 @@ fn alerts(h: &mut Html, i: &IncidentView) {
     }
 }
 
-fn button(h: &mut Html, prefix: &str, i: &IncidentView, command: &str, verdict: &str, name: &str) {
-    h.raw("<form method=\"post\" action=\"").text(prefix).raw("/api/v1/incidents/").text(&encode(&i.id));
-    h.raw("/").raw(command).raw("\"><input type=\"hidden\" name=\"page\" value=\"incident\">");
-    h.raw("<input type=\"hidden\" name=\"by\" value=\"web page\">");
-    if !verdict.is_empty() {
-        h.raw("<input type=\"hidden\" name=\"verdict\" value=\"").raw(verdict).raw("\">");
+/// Acknowledge, resolve, and a word to it.
+fn commands(h: &mut Html, prefix: &str, i: &IncidentView) {
+    h.raw("<form method=\"post\" action=\"");
+    action(h, prefix, i, if i.state == IncidentState::Triggered { "ack" } else { "resolve" });
+    h.raw("<p><label>Comment (may stay empty)<br><input class=\"full\" name=\"comment\" maxlength=\"1000\"></label></p><p>");
+    if i.state == IncidentState::Triggered {
+        h.raw("<button class=\"primary\">Acknowledge</button> <button formaction=\"");
+        h.text(prefix)
+            .raw("/api/v1/incidents/")
+            .text(&percent_encode(&i.id))
+            .raw("/resolve\">Resolve</button>");
+    } else {
+        h.raw("<button>Resolve</button>");
     }
-    h.raw(if command == "ack" { "<button class=\"primary\">" } else { "<button>" })
-        .raw(name)
-        .raw("</button></form> ");
+    h.raw("</p></form>");
+}
+
+/// The rest of a form's first tag, and what every form says.
+fn action(h: &mut Html, prefix: &str, i: &IncidentView, command: &str) {
+    h.text(prefix).raw("/api/v1/incidents/").text(&percent_encode(&i.id)).raw("/").raw(command);
+    h.raw("\"><input type=\"hidden\" name=\"page\" value=\"incident\">");
+    h.raw("<input type=\"hidden\" name=\"by\" value=\"web page\">");
+}
+
+fn verdict(h: &mut Html, prefix: &str, i: &IncidentView, verdict: &str, name: &str) {
+    h.raw("<form method=\"post\" action=\"");
+    action(h, prefix, i, "judge");
+    h.raw("<input type=\"hidden\" name=\"verdict\" value=\"").raw(verdict).raw("\"><button>");
+    h.raw(name).raw("</button></form> ");
 }

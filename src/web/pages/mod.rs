@@ -16,7 +16,6 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 
-use super::params::decode;
 use super::respond::{Answer, body, html, method_not_allowed, not_found, see_other};
 use super::server::Asked;
 use super::state::State;
@@ -40,7 +39,7 @@ pub(super) async fn route(state: &Arc<State>, asked: &Asked) -> (&'static str, A
         "/oncall" if reads => oncall::page(state, &asked.params),
         "/report" if reads => report::page(state, &asked.params).await,
         path if reads && path.starts_with("/incidents/") => {
-            let id = decode(path.trim_start_matches("/incidents/").as_bytes(), false);
+            let id = crate::model::percent_decode(path.trim_start_matches("/incidents/").as_bytes());
             match incidents::one(state, &id).await {
                 Ok(page) => page,
                 Err(page) => return ("pages", guarded(html(StatusCode::NOT_FOUND, page))),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::layout::{Html, Page, counted};
+use crate::model::percent_encode;
 use crate::paging::IncidentView;
 use crate::paging::incident::State as IncidentState;
 use crate::rules::AlertState;
@@ -86,7 +87,7 @@ fn tile(h: &mut Html, state: &State, path: &str, name: &str, value: &str, bad: b
 fn incident(h: &mut Html, state: &State, i: &IncidentView) {
     h.raw("<article class=\"card\"><p class=\"state ").raw(i.state.as_str()).raw("\">").raw(i.state.as_str());
     h.raw("</p><h3><a href=\"").text(&state.options.route_prefix).raw("/incidents/");
-    h.text(&crate::web::params::encode(&i.id)).raw("\">").text(&i.title).raw("</a></h3><p>");
+    h.text(&percent_encode(&i.id)).raw("\">").text(&i.title).raw("</a></h3><p>");
     if !i.severity.is_empty() {
         h.raw("Severity <b>").text(&i.severity).raw("</b>. ");
     }
@@ -112,7 +113,7 @@ fn incident(h: &mut Html, state: &State, i: &IncidentView) {
 
 fn button(h: &mut Html, state: &State, i: &IncidentView, command: &str, name: &str) {
     h.raw("<form method=\"post\" action=\"").text(&state.options.route_prefix).raw("/api/v1/incidents/");
-    h.text(&crate::web::params::encode(&i.id)).raw("/").raw(command);
+    h.text(&percent_encode(&i.id)).raw("/").raw(command);
     h.raw("\"><input type=\"hidden\" name=\"page\" value=\"overview\"><input type=\"hidden\" name=\"by\" value=\"web page\">");
     h.raw(if command == "ack" { "<button class=\"primary\"" } else { "<button" })
         .raw(" aria-label=\"")

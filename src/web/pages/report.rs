@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::layout::{Html, Page};
 use crate::chart::svg;
+use crate::model::percent_encode;
 use crate::paging::report::{days, hours, summary};
 use crate::web::api::report;
-use crate::web::params::{Params, encode};
+use crate::web::params::Params;
 use crate::web::state::State;
 
 /// What can be chosen.
@@ -30,15 +31,23 @@ pub async fn page(state: &Arc<State>, params: &Params) -> String {
             for line in summary(&report) {
                 h.raw("<li>").text(&line).raw("</li>");
             }
-            h.raw("</ul><div class=\"charts\"><section><h2>Incidents by ");
-            let (what, rows) = days(&report.by_day);
-            h.raw(what).raw("</h2>").raw(&svg::columns(&format!("Incidents by {what}"), &rows));
-            h.raw("</section><section><h2>Incidents by hour of the day</h2>");
-            h.raw(&svg::columns("Incidents by hour of the day", &hours(&report)));
-            h.raw("</section></div><p>The whole report, with people, rules and series: ");
+            h.raw("</ul><div class=\"charts\">");
+            for (title, rows) in [days(&report), hours(&report)] {
+                h.raw("<section><h2>")
+                    .raw(&title)
+                    .raw("</h2>")
+                    .raw(&svg::columns(&title, &rows))
+                    .raw("</section>");
+            }
+            h.raw("</div><p>The whole report, with people, rules and series: ");
             for (format, name) in [("html", "to keep and print"), ("text", "as text"), ("json", "as JSON")] {
                 h.raw("<a href=\"").text(&state.options.route_prefix).raw("/api/v1/report?since=");
-                h.text(&encode(asked)).raw("&amp;format=").raw(format).raw("\">").raw(name).raw("</a> ");
+                h.text(&percent_encode(asked))
+                    .raw("&amp;format=")
+                    .raw(format)
+                    .raw("\">")
+                    .raw(name)
+                    .raw("</a> ");
             }
             h.raw("</p>");
         }

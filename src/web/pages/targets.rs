@@ -32,7 +32,7 @@ pub fn page(state: &State) -> String {
     if !targets.is_empty() {
         h.raw("</table></div>");
     }
-    let dropped = state.parts.targets.dropped().len();
+    let dropped: usize = state.parts.targets.dropped().1.into_values().sum();
     if dropped > 0 {
         h.raw("<p class=\"dim\">").count(dropped, "target").raw(" dropped by relabelling.</p>");
     }

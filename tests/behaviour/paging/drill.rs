@@ -13,7 +13,7 @@ fn request() -> DrillRequest {
         ack_timeout_ms: Some(5000),
         severity: "page".to_owned(),
         steps: None,
-        actor: Actor { by: "anna".to_owned(), via: "api".to_owned(), from: String::new() },
+        actor: Actor::new("anna", "api", ""),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sideband::model::Labels;
 use sideband::paging::engine::{CommandError, Outcome};
-use sideband::paging::incident::{Actor, State};
+use sideband::paging::incident::{Actor, Incident, State};
 use sideband::paging::notification::Reason;
 
 use super::world::*;
@@ -221,7 +221,7 @@ fn a_worse_alert_reopens_what_was_acknowledged() {
     assert_eq!(w.pages(), [("pager-b", 0), ("pager-b", 660)]);
     assert_eq!(w.incident().state, State::Triggered);
     // The link of the first page does not acknowledge what its reader has not seen.
-    let actor = Actor { by: "b".to_owned(), via: "link".to_owned(), from: String::new() };
+    let actor = Actor::new("b", "link", "");
     let id = w.incident().id;
     assert_eq!(w.engine.acknowledge(w.now, id, actor.clone(), Some(0)), Err(CommandError::OutOfDate(id)));
     let round = w.incident().links_from;
@@ -229,11 +229,46 @@ fn a_worse_alert_reopens_what_was_acknowledged() {
 }
 
 #[test]
+fn what_people_say_is_in_the_history() {
+    let mut w = World::new(CONFIG);
+    w.fire(A);
+    let id = w.incident().id;
+    let said = |by: &str, text: &str| Actor::new(by, "api", "::1").saying(text);
+    assert!(w.engine.acknowledge(w.now, id, said("b", "  rolling back\n"), None).is_ok());
+    // The same again is harmless; something else, or somebody else, is one more line.
+    for (by, text) in [("b", "rolling back"), ("b", ""), ("c", "me too"), ("b", "done in 5"), ("c", "me too")]
+    {
+        assert!(w.engine.acknowledge(w.now, id, said(by, text), None).is_ok());
+    }
+    let long = "x".repeat(5000);
+    w.engine.resolve(w.now, id, &said("reopened", &long)).unwrap();
+    w.pump();
+    let incident = w.incident();
+    let lines: Vec<&str> = incident.history.iter().map(|e| e.what.as_str()).collect();
+    let told = |text: &str| lines.iter().filter(|l| **l == text).count();
+    assert_eq!(told("acknowledged by b (api, from ::1): rolling back"), 1, "{lines:#?}");
+    assert_eq!(told("comment by c (api, from ::1): me too"), 1, "{lines:#?}");
+    assert_eq!(told("comment by b (api, from ::1): done in 5"), 1, "{lines:#?}");
+    assert_eq!(
+        told(&format!("resolved: by reopened (api, from ::1): {}", "x".repeat(1000))),
+        1,
+        "{lines:#?}"
+    );
+    let view = serde_json::to_value(sideband::paging::IncidentView::new(&incident, w.now)).unwrap();
+    assert_eq!(view["acknowledgedComment"], "done in 5");
+    assert_eq!(view["resolvedComment"].as_str().map(str::len), Some(1000));
+    // A record from before there were comments can still be read.
+    let mut old = serde_json::to_value(&incident).unwrap();
+    old["closed_by"].as_object_mut().unwrap().remove("comment");
+    assert_eq!(serde_json::from_value::<Incident>(old).unwrap().closed_by.unwrap().comment, "");
+}
+
+#[test]
 fn closed_by_hand_stays_closed_unless_it_becomes_worse() {
     let mut w = World::new(CONFIG);
     w.fire(&[("alertname", "Slow"), ("severity", "ticket")]);
     let id = w.incident().id;
-    let actor = Actor { by: "b".to_owned(), via: "api".to_owned(), from: "::1".to_owned() };
+    let actor = Actor::new("b", "api", "::1");
     w.engine.resolve(w.now, id, &actor).unwrap();
     w.pump();
     assert_eq!(w.engine.resolve(w.now, id, &actor), Err(CommandError::Resolved(id)));

@@ -36,6 +36,73 @@ fn sent(w: &World) -> Vec<(i64, &str, usize)> {
     w.seen.iter().map(|s| (s.at / SECOND, s.status, s.alerts)).collect()
 }
 
+/// As Alertmanager 0.33 answers for the same routes and alerts.
+#[test]
+fn groups_are_listed_in_order_and_say_what_hours_mute_them() {
+    let mut w = World::new(
+        "
+route:
+  receiver: zeta
+  group_by: [alertname]
+  group_wait: 1s
+  routes:
+  - {receiver: beta, matchers: [team=b], mute_time_intervals: [always, also], continue: true}
+  - {receiver: alpha, matchers: ['team=~\"a|b\"'], active_time_intervals: [never], continue: true}
+  - {receiver: zeta, matchers: [team=b], group_by: ['...']}
+receivers: [{name: zeta}, {name: beta}, {name: alpha}, {name: Omega}]
+time_intervals:
+- {name: always, time_intervals: [{days_of_month: ['1:31']}, {months: ['1:12']}]}
+- {name: also, time_intervals: [{months: ['1:12']}]}
+- {name: never, time_intervals: [{years: ['1999']}]}
+",
+    );
+    w.fire(&[("alertname", "X"), ("team", "b")]);
+    w.fire(&[("alertname", "X"), ("team", "b"), ("b", "1")]);
+    w.fire(&[("alertname", "X"), ("team", "b"), ("a", "1")]);
+    w.fire(&[("alertname", "X"), ("team", "b"), ("a", "0")]);
+    w.fire(&[("alertname", "Y"), ("team", "a"), ("instance", "z")]);
+    w.fire(&[("alertname", "Y"), ("team", "a"), ("instance", "a"), ("x", "1")]);
+    w.fire(&[("alertname", "Z"), ("team", "z")]);
+    let now = w.engine.firing_now(w.now);
+    let line = |g: &sideband::paging::engine::GroupView| {
+        let alert = |a: &sideband::paging::engine::AlertView| {
+            let names: Vec<&str> = a.receivers.iter().map(|r| r.name.as_str()).collect();
+            format!("{} {} {:?} {}", a.alert.labels, a.status.state, a.status.muted_by, names.join(","))
+        };
+        let alerts: Vec<String> = g.alerts.iter().map(alert).collect();
+        format!("{} {:?}: {}", g.receiver.name, g.labels, alerts.join("; "))
+    };
+    let lines: Vec<String> = now.group_views().iter().map(line).collect();
+    let all = ["team=\"b\"", "b=\"1\"", "a=\"0\"", "a=\"1\""];
+    let heads: Vec<&str> = lines.iter().map(|l| l.split_once(": {").unwrap().0).collect();
+    assert_eq!(
+        heads,
+        [
+            "alpha {\"alertname\": \"X\"}",
+            "beta {\"alertname\": \"X\"}",
+            "alpha {\"alertname\": \"Y\"}",
+            "zeta {\"alertname\": \"Z\"}",
+            "zeta {\"alertname\": \"X\", \"team\": \"b\"}",
+            "zeta {\"alertname\": \"X\", \"b\": \"1\", \"team\": \"b\"}",
+            "zeta {\"a\": \"0\", \"alertname\": \"X\", \"team\": \"b\"}",
+            "zeta {\"a\": \"1\", \"alertname\": \"X\", \"team\": \"b\"}",
+        ]
+    );
+    // Within a group: the smaller sets first, then by the first name that is not in both.
+    let found: Vec<Option<usize>> = all.iter().map(|p| lines[0].find(p)).collect();
+    assert!(found.is_sorted() && found.iter().all(Option::is_some), "{found:?} {}", lines[0]);
+    assert_eq!(lines[0].matches("suppressed [\"never\"] alpha,beta,zeta").count(), 4, "{}", lines[0]);
+    assert_eq!(lines[1].matches("suppressed [\"always\", \"always\", \"also\"]").count(), 4, "{}", lines[1]);
+    assert!(lines[2].find("instance=\"a\"") < lines[2].find("instance=\"z\""), "{}", lines[2]);
+    assert!(lines[4].contains("active [] alpha,beta,zeta"), "{}", lines[4]);
+    // An alert alone is muted by no route's hours; its receivers are in the order of the routes.
+    for a in now.alert_views().iter().filter(|a| a.alert.labels.get("team") == Some("b")) {
+        let names: Vec<&str> = a.receivers.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!((names.as_slice(), a.status.state), (&["beta", "alpha", "zeta"][..], "active"));
+        assert!(a.status.muted_by.is_empty());
+    }
+}
+
 #[test]
 fn groups_wait_and_repeat() {
     let mut w = World::new(PLAIN);

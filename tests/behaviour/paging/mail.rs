@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 /// Far longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Tls {
@@ -129,6 +129,10 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
             "STARTTLS" if starttls => {
                 io.write_all(b"220 go on\r\n").await.ok()?;
                 return Some(io);
+            }
+            // The challenge of RFC 2195.
+            "AUTH" if line.ends_with("CRAM-MD5") => {
+                "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+".to_owned()
             }
             "AUTH" => "235 welcome".to_owned(),
             "RCPT" => answers.lock().unwrap().pop_front().unwrap_or_else(|| "250 ok".to_owned()),
@@ -251,7 +255,7 @@ async fn a_page_by_mail_is_encrypted_has_a_link_and_stands_in_a_thread() {
 
         assert!(pager.alerts(vec![alert("Slow", true)]));
         let id: u64 = pager.incidents().await.unwrap()[0].id.parse().unwrap();
-        let by = sideband::paging::incident::Actor { by: "a".into(), via: "api".into(), from: String::new() };
+        let by = sideband::paging::incident::Actor::new("a", "api", "");
         let _ = pager.resolve(id, by).await.unwrap();
         told(&pager, "message delivered").await;
         let heard = server.heard();
@@ -300,6 +304,26 @@ async fn what_cannot_be_trusted_gets_neither_password_nor_mail() {
 }
 
 #[tokio::test]
+async fn domains_in_any_script_and_a_login_that_does_not_say_the_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Tls::Never, &[]).await;
+    let integration = format!(
+        "{{to: 'Jürgen <j@bücher.test>', from: s@münchen.test, smarthost: '127.0.0.1:{}', require_tls: false,
+          auth_username: tim, auth_secret: tanstaaftanstaaf}}",
+        server.port
+    );
+    let pager = start(dir.path(), &integration);
+    assert!(pager.alerts(vec![alert("Slow", false)]));
+    told(&pager, "page delivered").await;
+    let heard = server.until("QUIT").await;
+    let said = |line: &str| heard.iter().any(|l| l == line);
+    assert!(said("RCPT TO:<j@xn--bcher-kva.test>") && said("MAIL FROM:<s@xn--mnchen-3ya.test>"), "{heard:?}");
+    assert!(said("dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"), "{heard:?}");
+    assert!(!heard.iter().any(|l| l.contains("tanstaaf")));
+    pager.shutdown().await;
+}
+
+#[tokio::test]
 async fn refusals_for_now_and_for_good() {
     for (answers, expect) in [
         (&["451 4.3.0 later"][..], "did not take it (transient error (451): 4.3.0 later"),
@@ -336,12 +360,13 @@ async fn what_smtp_cannot_do_is_said_when_the_file_is_read() {
         PagingConfig::parse(Path::new("paging.yml"), &text).unwrap()
     };
     for (keys, expect) in [
-        ("auth_username: u, auth_secret: s", "CRAM-MD5"),
         ("auth_username: u, auth_password: s, auth_identity: other", "auth_identity"),
+        ("auth_username: u, auth_secret: s, auth_identity: other", "auth_identity"),
     ] {
         let config = parse(keys);
         let text = config.unsendable[0].to_string();
         assert!(text.contains(expect) && text.starts_with("paging.yml:2:"), "{text}");
     }
     assert!(parse("auth_username: u, auth_password: s, auth_secret: x").unsendable.is_empty());
+    assert!(parse("auth_username: u, auth_secret: x").unsendable.is_empty());
 }

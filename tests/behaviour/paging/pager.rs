@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 /// Far longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Wire(mpsc::UnboundedSender<Job>);
 
@@ -66,7 +66,7 @@ async fn next(rx: &mut mpsc::UnboundedReceiver<Job>) -> Job {
 }
 
 fn actor() -> Actor {
-    Actor { by: "anna".to_owned(), via: "api".to_owned(), from: "::1".to_owned() }
+    Actor::new("anna", "api", "::1")
 }
 
 #[tokio::test]
@@ -204,9 +204,10 @@ async fn a_page_over_http_is_signed_and_its_link_acknowledges() {
         (claim.person.as_str(), claim.incident.to_string().as_str()),
         ("anna", body["incident"]["id"].as_str().unwrap())
     );
-    let done = pager.acknowledge_by_link(claim.clone(), "192.0.2.1".to_owned()).await.unwrap().unwrap();
+    let done =
+        pager.acknowledge_by_link(claim.clone(), "192.0.2.1".to_owned(), "on it").await.unwrap().unwrap();
     assert_eq!(done.result, AckResult::Acknowledged);
-    let again = pager.acknowledge_by_link(claim, "192.0.2.1".to_owned()).await.unwrap().unwrap();
+    let again = pager.acknowledge_by_link(claim, "192.0.2.1".to_owned(), "on it").await.unwrap().unwrap();
     assert!(
         matches!(again.result, AckResult::Already(a) if a.actor.via == "link" && a.actor.from == "192.0.2.1")
     );
@@ -215,7 +216,7 @@ async fn a_page_over_http_is_signed_and_its_link_acknowledges() {
     let other = link.strip_prefix("https://me.example/judge/").unwrap();
     assert!(pager.check_link(other).is_err() && pager.check_judge_link(token).is_err());
     let claim = pager.check_judge_link(other).unwrap();
-    let actor = || Actor { by: claim.person.clone(), via: "link".to_owned(), from: String::new() };
+    let actor = || Actor::new(claim.person.clone(), "link", "");
     for verdict in [Verdict::Useless, Verdict::Useful] {
         pager.judge(claim.incident, verdict, actor(), "it helped".to_owned()).await.unwrap().unwrap();
     }

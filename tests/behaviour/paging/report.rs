@@ -101,6 +101,52 @@ fn the_numbers_behind_it() {
     assert_eq!(report(&useless, 7).by_rule[0].coin, CoinVerdict::Worse);
 }
 
+/// Whoever comes with a plain alertmanager.yml has no incidents, and a report all the same.
+#[test]
+fn plain_routes_are_counted_by_what_they_sent() {
+    let mut w = World::new(
+        "
+route: {receiver: team, group_by: [alertname], group_wait: 0s, group_interval: 1m, repeat_interval: 1h}
+receivers: [{name: team, webhook_configs: [{url: 'http://a/'}, {url: 'http://b/'}]}]
+",
+    );
+    w.fire(&[("alertname", "Slow"), ("pod", "1")]);
+    w.fire(&[("alertname", "Full")]);
+    w.pass(50 * MINUTE);
+    // A kill between two counts of one quarter of an hour loses nothing.
+    w.crash(SECOND);
+    w.fire(&[("alertname", "Slow"), ("pod", "1")]);
+    w.fire(&[("alertname", "Full")]);
+    w.pass(40 * MINUTE);
+    w.end(&[("alertname", "Slow"), ("pod", "1")]);
+    w.pass(2 * MINUTE);
+    let told = w.seen.iter().filter(|s| s.status == "firing").count() as u64;
+    assert!(told >= 6 && w.seen.iter().any(|s| s.status == "resolved"), "{told}");
+    let of = |night: &str| {
+        let night = Night::parse(night).unwrap();
+        let options = ReportOptions::new(START - DAY, START + DAY, "UTC", night).unwrap();
+        report::of_ledger(&w.ledger, &[], options).unwrap()
+    };
+    let r = of("8:00-9:00");
+    assert_eq!((r.incidents, r.pages, r.sent.notifications), (0, 0, told), "{:?}", r.sent);
+    assert!(r.sent.at_night > 0 && r.sent.at_night < told, "{:?}", r.sent);
+    assert_eq!(of("10:00-11:00").sent.at_night, 0);
+    let named = |list: &[report::NamedCount]| {
+        list.iter().map(|c| (c.name.clone(), c.notifications)).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&r.sent.by_receiver), [("team".to_owned(), told)]);
+    let rules = named(&r.sent.by_rule);
+    assert_eq!(rules.iter().map(|(_, n)| n).sum::<u64>(), told);
+    assert!(rules.iter().any(|(name, _)| name == "Full") && rules.len() == 2, "{rules:?}");
+    assert_eq!(r.by_day.iter().map(|d| d.notifications).sum::<u64>(), told);
+    let text = report::text(&r);
+    for expect in ["Notifications by day", "nobody can acknowledge", "Sent without a policy, by receiver"] {
+        assert!(text.contains(expect), "{expect}: {text}");
+    }
+    let page = report::html(&r);
+    assert!(page.contains("Notifications by hour of the day") && page.contains("<td>Full</td>"), "{page}");
+}
+
 #[test]
 fn the_json_keeps_its_names() {
     let json = serde_json::to_value(report(&example(), 7)).unwrap();
@@ -108,7 +154,7 @@ fn the_json_keeps_its_names() {
     assert_eq!(
         keys(&json),
         "acknowledgements byDay byHour byPerson byRule drills from incidents location night noisiest pages \
-         pagesAtNight resolutions to"
+         pagesAtNight resolutions sent to"
     );
     assert_eq!(keys(&json["byPerson"][0]), "acknowledged atNight pages person");
     assert_eq!(keys(&json["byRule"][0]), "atNight byItself coin coinP incidents pages rule useful useless");
@@ -158,8 +204,7 @@ fn the_engine_incidents_become_facts_and_a_postmortem() {
     w.ack("b");
     w.pass(10 * MINUTE);
     let id = w.incident().id;
-    let actor =
-        sideband::paging::incident::Actor { by: "b".to_owned(), via: "ui".to_owned(), from: String::new() };
+    let actor = sideband::paging::incident::Actor::new("b", "ui", "").saying("rolled <back>\n");
     w.engine.resolve(w.now, id, &actor).unwrap();
     w.pump();
     let f = Facts::from(&w.incident());
@@ -174,7 +219,8 @@ fn the_engine_incidents_become_facts_and_a_postmortem() {
         "![The value, its band, and what people did](incident-1.svg)",
         "> value 3 is 4σ above the centre 1",
         "| Acknowledged | 2026-11-23 08:07:00, after 7 min, by b |",
-        "| Resolved | 2026-11-23 08:17:00, after 17 min, by b |",
+        "| Resolved | 2026-11-23 08:17:00, after 17 min, by b: rolled \\<back\\> |",
+        "resolved: by b (ui): rolled",
         "| 2026-11-23 08:00:00 | 1, 1 | b | pager-b | after 0 ms |",
         "| 2026-11-23 08:05:00 | 1, 2 | a | pager-a | NO, after 1 attempts: refused |",
         "- pod = a\\_b\\*c",

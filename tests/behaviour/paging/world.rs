@@ -213,21 +213,29 @@ impl World {
             if jobs.is_empty() {
                 return;
             }
+            // What is given out together is under way together: how one ends is too late for the others.
+            for job in &jobs {
+                self.still_wanted(job);
+            }
             for job in jobs {
                 self.attempt(job);
             }
         }
     }
 
-    /// An attempt that reaches its receiver.
-    pub fn note(&mut self, job: &Job) {
-        let mood = self.moods.get(&job.receiver).copied().unwrap_or(Mood::Works);
+    /// Nobody is paged for what is acknowledged or over when it is given out.
+    pub fn still_wanted(&mut self, job: &Job) {
         let incident = job.notification.incident.as_ref().and_then(|i| self.engine.incident(i.id));
         if job.notification.reason == Reason::Page
             && let Some(i) = incident.filter(|i| i.state != sideband::paging::incident::State::Triggered)
         {
             self.broken.push(format!("a page of an incident that is {:?}: {}", i.state, job.key));
         }
+    }
+
+    /// An attempt that reaches its receiver.
+    pub fn note(&mut self, job: &Job) {
+        let mood = self.moods.get(&job.receiver).copied().unwrap_or(Mood::Works);
         self.seen.push(Seen {
             at: self.at(),
             receiver: job.receiver.clone(),
@@ -321,11 +329,7 @@ impl World {
 
     pub fn ack(&mut self, by: &str) {
         let id = self.incident().id;
-        let actor = sideband::paging::incident::Actor {
-            by: by.to_owned(),
-            via: "api".to_owned(),
-            from: String::new(),
-        };
+        let actor = sideband::paging::incident::Actor::new(by, "api", "");
         let _ = self.engine.acknowledge(self.now, id, actor, None);
         self.pump();
     }

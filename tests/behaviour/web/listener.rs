@@ -33,7 +33,9 @@ async fn dribbling_and_idle_clients_are_cut_off() {
         let answer = world.raw(start).await;
         assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
-    // A body that never ends.
+    world.end().await;
+    // A body that never ends. The head may come as slowly as this machine likes.
+    let world = limited(ServerLimits::default()).await;
     let head =
         b"POST /api/v1/query HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 500\r\n\r\nquery=";
     assert!(world.raw(head).await.starts_with(b"HTTP/1.1 408"));
@@ -58,6 +60,27 @@ async fn too_much_is_refused() {
     assert_eq!(world.post("/api/v1/query", &format!("query={}", "1".repeat(1000))).await.status, 413);
     assert!(world.raw(b"nonsense\r\n\r\n").await.starts_with(b"HTTP/1.1 400"));
     assert_eq!(world.get("/-/healthy").await.status, 200);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_request_says_once_and_legibly_whom_it_asks() {
+    let world = limited(ServerLimits::default()).await;
+    for (head, status) in [
+        ("HTTP/1.1\r\nHost: x\r\n", 200),
+        ("HTTP/1.1\r\nHost: [::1]:9\r\n", 200),
+        ("HTTP/1.1\r\nHost:\r\n", 200),
+        ("HTTP/1.0\r\n", 200),
+        ("HTTP/1.1\r\n", 400),
+        ("HTTP/1.1\r\nHost: x\r\nHost: x\r\n", 400),
+        ("HTTP/1.0\r\nHost: x\r\nHost: y\r\n", 400),
+        ("HTTP/1.1\r\nHost: a b\r\n", 400),
+        ("HTTP/1.1\r\nHost: <x>\r\n", 400),
+    ] {
+        let request = format!("GET /-/healthy {head}Connection: close\r\n\r\n");
+        let reply = super::Reply::parse(&world.raw(request.as_bytes()).await);
+        assert_eq!(reply.status, status, "{head:?}: {}", reply.text());
+    }
     world.end().await;
 }
 

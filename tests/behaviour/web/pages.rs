@@ -68,9 +68,10 @@ async fn a_signed_link_acts_only_when_told_to() {
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert!(world.done().is_empty());
     let origin = [("Origin", "null"), ("Content-Type", "application/x-www-form-urlencoded")];
-    let done = world.ask("POST", "/ack/good-i1", &origin, "").await;
+    let done = world.ask("POST", "/ack/good-i1", &origin, "comment=on+it+%3Cb%3E").await;
     assert!(done.text().contains("Acknowledged by <b>engineer-a</b>"), "{done:?}");
-    assert_eq!(world.done(), ["ack i1 by engineer-a: by link"]);
+    assert!(done.text().contains("on it &lt;b&gt;"), "{done:?}");
+    assert_eq!(world.done(), ["ack i1 by engineer-a: by link, on it <b>"]);
     for method in ["GET", "POST"] {
         let bad = world.ask(method, "/ack/forged", &[], "").await;
         assert_eq!(bad.status, 403);
@@ -170,6 +171,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
             kind: RuleType::Sigma,
             name: "Slow".into(),
             sigma: Some(SigmaView {
+                learning: Some(LearningView { series: 4, ready: 1, seconds: 130.0 }),
                 bands: Vec::new(),
                 series: Vec::new(),
                 record: RecordView {
@@ -185,6 +187,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
                     state: "spent",
                     factor: 1.6,
                     pages_from: Some(7.25),
+                    noise: None,
                 }),
                 gate: None,
             }),
@@ -198,6 +201,7 @@ async fn the_alerts_page_shows_what_a_sigma_rule_is_worth() {
         "5 of 5 judged pages were useful: a coin does as well with a chance of 3.1 %",
         "Page budget: 2 of 2 in 30d, spent",
         "pages from 7.2σ",
+        "1 of 4 series know enough to fire; all of them in about 3m",
     ] {
         assert!(page.contains(part), "{part}: {page}");
     }

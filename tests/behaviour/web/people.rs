@@ -62,7 +62,7 @@ async fn a_drill_is_begun_reported_and_written_about() {
     // It is delivered at once, and over.
     let path = format!("/api/v1/incidents/{id}/postmortem");
     let mut text = String::new();
-    for _ in 0..500 {
+    for _ in 0..6000 {
         text = world.get(&path).await.text();
         if text.contains("the drill was good") {
             break;

@@ -7,7 +7,7 @@ use super::scalar::{Bool, HostPort, SecretUrl, Url};
 use super::{Global, IntegrationConfig};
 use crate::model::Secret;
 use crate::model::yaml::{Key, from_yaml_by_serde};
-use crate::net::http::{HttpClientConfig, TlsConfig};
+use crate::net::http::HttpClientConfig;
 
 /// Text that a template may be in.
 pub(super) type Text = Option<String>;
@@ -31,7 +31,7 @@ macro_rules! kind {
                 let keys: &mut [(_, &mut dyn $crate::model::yaml::Key)] = &mut [
                     $((key_name(concat!(stringify!($field) $(, "|", stringify!($other))?)), &mut read.$field),)*
                 ];
-                $crate::model::yaml::read_keys(node, concat!("struct ", stringify!($name)), keys)?;
+                $crate::model::yaml::read_keys(node, keys, &[])?;
                 Ok(read)
             }
         }
@@ -159,7 +159,7 @@ fn inherit<A: Clone, B: Clone>(
     if here.0.is_none() && here.1.is_none() { Err(missing.to_owned()) } else { Ok(()) }
 }
 
-from_yaml_by_serde! { Bool Url SecretUrl HostPort HttpClientConfig TlsConfig }
+from_yaml_by_serde! { Bool Url SecretUrl HostPort HttpClientConfig }
 
 mod checked;
 mod sent;

@@ -109,13 +109,8 @@ impl Kind for EmailConfig {
     }
 
     fn cannot_send(&self) -> Option<String> {
-        let password = secret(&self.auth_password) || set(&self.auth_password_file);
-        let digest = secret(&self.auth_secret) || set(&self.auth_secret_file);
         let identity =
             self.auth_identity.as_ref().filter(|i| !i.is_empty() && Some(*i) != self.auth_username.as_ref());
-        if set(&self.auth_username) && digest && !password {
-            return Some("auth_secret is for CRAM-MD5, which is not spoken; use auth_password".to_owned());
-        }
         identity.map(|_| "an auth_identity other than auth_username cannot be given; leave it out".to_owned())
     }
 }
@@ -161,6 +156,7 @@ kind! { SlackConfig {
     fields: List<AttachmentField>, short_fields: Option<Bool>, footer: Text, fallback: Text, callback_id: Text,
     icon_emoji: Text, icon_url: Text, image_url: Text, thumb_url: Text, link_names: Option<Bool>,
     mrkdwn_in: List<String>, actions: List<SlackAction>, timeout: Option<Duration>, update_message: Option<Bool>,
+    escape_values: Option<Bool>,
 }}
 
 kind! { #[derive(Clone)] AttachmentField { title: Text, value: Text, short: Option<Bool>, } }

@@ -1,9 +1,9 @@
 //! Reads selectors: a metric's name, and matchers in braces.
 
-use super::ast::{Extension, Node, NodeKind, Selector, Shift};
-use super::parser::{Parsed, Parser, Stop};
-use super::quote::unquote;
-use super::token::{Kind, Op, Token};
+use super::super::ast::{Extension, Node, NodeKind, Selector, Shift};
+use super::super::quote::unquote;
+use super::super::token::{Kind, Op, Token};
+use super::{Parsed, Parser, Stop};
 use crate::model::{METRIC_NAME, MatchOp, Matcher};
 
 /// More matchers than this are refused.

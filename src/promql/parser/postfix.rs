@@ -1,8 +1,10 @@
 //! Reads what follows an operand: brackets, `offset`, `@`, `anchored` and `smoothed`.
 
-use super::ast::{At, DurationExpr, DurationKind, Extension, Node, NodeKind, RangeSelector, Shift, Subquery};
-use super::parser::{Parsed, Parser, Stop};
-use super::token::{Keyword, Kind, Op, Span};
+use super::super::ast::{
+    At, DurationExpr, DurationKind, Extension, Node, NodeKind, RangeSelector, Shift, Subquery,
+};
+use super::super::token::{Keyword, Kind, Op, Span};
+use super::{Parsed, Parser, Stop};
 
 impl Parser<'_> {
     /// Brackets, `offset`, `@`, `anchored` and `smoothed` after an expression.

@@ -1,14 +1,19 @@
 //! Reads expressions: a Pratt parser over the lexer's words.
 
+mod binary;
+mod call;
+mod duration;
+mod postfix;
+mod selector;
+
 use std::sync::Arc;
 
-use super::ast::{Aggregate, Binary, Call, Cardinality, Expr, Matching, Node, NodeKind, NumberLiteral};
+use super::ast::{Binary, Expr, Node, NodeKind, NumberLiteral};
 use super::error::ParseErrors;
-use super::functions::Signature;
 use super::lexer::lex;
 use super::number::{duration_value, number_value};
 use super::quote::unquote;
-use super::token::{AggregateOp, Keyword, Kind, Op, Span, Token};
+use super::token::{Keyword, Kind, Op, Span, Token};
 use super::types::Checker;
 use crate::model::{Labels, LabelsBuilder, MatchOp, Matcher};
 
@@ -222,7 +227,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+    /// Reads something nested, unless that is too deep.
+    pub fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= MAX_DEPTH {
             self.error(self.peek().span, format!("expression is nested deeper than {MAX_DEPTH} levels"));
             return Err(Stop::Noted);
@@ -336,185 +342,5 @@ impl<'a> Parser<'a> {
             0.0
         });
         NumberLiteral { value, is_duration: false }
-    }
-
-    fn call(&mut self) -> Parsed<Node> {
-        let name = self.take();
-        let text = self.text_of(name);
-        let args = self.call_body()?;
-        let span = Span { start: name.span.start, end: self.last_closing };
-        let Some(function) = Signature::of(text) else {
-            self.error(name.span, format!("unknown function with name {text:?}"));
-            return Err(Stop::Noted);
-        };
-        Ok(Node::new(NodeKind::Call(Call { function, args }), span))
-    }
-
-    fn call_body(&mut self) -> Parsed<Vec<Node>> {
-        self.expect(Kind::LeftParen)?;
-        let mut args = Vec::new();
-        if self.take_if(Kind::RightParen).is_some() {
-            return Ok(args);
-        }
-        args.push(self.expression(0)?);
-        while let Some(comma) = self.take_if(Kind::Comma) {
-            if matches!(self.peek().kind, Kind::RightParen | Kind::Comma | Kind::Error | Kind::Eof) {
-                if self.peek().kind == Kind::Error {
-                    self.unexpected("", "");
-                }
-                self.error(comma.span, "trailing commas not allowed in function call args");
-                continue;
-            }
-            args.push(self.expression(0)?);
-        }
-        self.expect(Kind::RightParen)?;
-        Ok(args)
-    }
-
-    fn aggregate(&mut self, op: AggregateOp) -> Parsed<Node> {
-        let name = self.take();
-        let read = self.aggregate_body();
-        let (modifier, args) = match read {
-            Ok(read) => read,
-            Err(Stop::Unexpected) => {
-                self.unexpected("aggregation", "");
-                let span = Span { start: name.span.start, end: self.last_closing };
-                self.error(span, "no arguments for aggregate expression provided");
-                return Err(Stop::Noted);
-            }
-            Err(Stop::Noted) => return Err(Stop::Noted),
-        };
-        let span = Span { start: name.span.start, end: self.last_closing };
-        let wanted = if op.has_param() { 2 } else { 1 };
-        let given = args.len();
-        if given == 0 {
-            self.error(span, "no arguments for aggregate expression provided");
-            return Err(Stop::Noted);
-        }
-        if given != wanted {
-            self.error(
-                span,
-                format!(
-                    "wrong number of arguments for aggregate expression provided, expected {wanted}, got {given}"
-                ),
-            );
-            return Err(Stop::Noted);
-        }
-        let mut args = args.into_iter();
-        let param = if op.has_param() { args.next() } else { None };
-        let Some(of) = args.next() else { return Err(Stop::Noted) };
-        let (without, grouping) = modifier.unwrap_or_default();
-        let aggregate = Aggregate { op, of, param, grouping, without };
-        Ok(Node::new(NodeKind::Aggregate(Box::new(aggregate)), span))
-    }
-
-    #[expect(clippy::type_complexity, reason = "read in one place")]
-    fn aggregate_body(&mut self) -> Parsed<(Option<(bool, Vec<String>)>, Vec<Node>)> {
-        if let Some(modifier) = self.aggregate_modifier()? {
-            return Ok((Some(modifier), self.call_body()?));
-        }
-        let args = self.call_body()?;
-        Ok((self.aggregate_modifier()?, args))
-    }
-
-    fn aggregate_modifier(&mut self) -> Parsed<Option<(bool, Vec<String>)>> {
-        let without = match self.peek().kind {
-            Kind::Keyword(Keyword::By) => false,
-            Kind::Keyword(Keyword::Without) => true,
-            _ => return Ok(None),
-        };
-        self.take();
-        Ok(Some((without, self.grouping_labels()?)))
-    }
-
-    fn grouping_labels(&mut self) -> Parsed<Vec<String>> {
-        let mut labels = Vec::new();
-        if self.take_if(Kind::LeftParen).is_none() {
-            return self.refuse("grouping opts", "\"(\"");
-        }
-        loop {
-            if self.take_if(Kind::RightParen).is_some() {
-                return Ok(labels);
-            }
-            let token = self.peek();
-            match token.kind {
-                Kind::Identifier | Kind::MetricIdentifier | Kind::Keyword(_) => {
-                    labels.push(self.text_of(token).to_owned());
-                }
-                Kind::Op(op) if op.is_set() || op == Op::Atan2 => {
-                    labels.push(self.text_of(token).to_owned());
-                }
-                Kind::String => labels.push(unquote(self.text_of(token))),
-                _ => return self.refuse("grouping opts", "label"),
-            }
-            self.take();
-            if !matches!(self.peek().kind, Kind::Comma | Kind::RightParen) {
-                return self.refuse("grouping opts", "\",\" or \")\"");
-            }
-            self.take_if(Kind::Comma);
-        }
-    }
-
-    fn binary_modifiers(&mut self) -> Parsed<(bool, Matching)> {
-        let mut matching = Matching::default();
-        let return_bool = self.take_if(Kind::Keyword(Keyword::Bool)).is_some();
-        let on = match self.peek().kind {
-            Kind::Keyword(Keyword::On) => Some(true),
-            Kind::Keyword(Keyword::Ignoring) => Some(false),
-            _ => None,
-        };
-        if let Some(on) = on {
-            self.take();
-            matching.on = on;
-            matching.labels = self.grouping_labels()?;
-            let grouped = match self.peek().kind {
-                Kind::Keyword(Keyword::GroupLeft) => Cardinality::ManyToOne,
-                Kind::Keyword(Keyword::GroupRight) => Cardinality::OneToMany,
-                _ => Cardinality::OneToOne,
-            };
-            if grouped != Cardinality::OneToOne {
-                self.take();
-                matching.cardinality = grouped;
-                if self.peek().kind == Kind::LeftParen {
-                    matching.include = self.grouping_labels()?;
-                }
-            }
-        }
-        while let Kind::Keyword(fill @ (Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) =
-            self.peek().kind
-        {
-            // Without the parenthesis it is a metric of that name.
-            if self.peek_at(1).kind != Kind::LeftParen {
-                break;
-            }
-            self.take();
-            self.take();
-            let value = self.signed_number()?;
-            self.expect(Kind::RightParen)?;
-            if fill != Keyword::FillRight {
-                matching.fill_left = Some(value);
-            }
-            if fill != Keyword::FillLeft {
-                matching.fill_right = Some(value);
-            }
-        }
-        Ok((return_bool, matching))
-    }
-
-    pub fn signed_number(&mut self) -> Parsed<f64> {
-        let minus = self.take_if(Kind::Op(Op::Sub)).is_some();
-        if !minus {
-            self.take_if(Kind::Op(Op::Add));
-        }
-        if !matches!(self.peek().kind, Kind::Number | Kind::Duration) {
-            return Err(Stop::Unexpected);
-        }
-        let value = self.literal().value;
-        Ok(if minus { -value } else { value })
-    }
-
-    /// For the parts of the parser in other files.
-    pub fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.deeper(read)
     }
 }

@@ -1,8 +1,8 @@
 //! Reads durations in brackets and after `offset`, with their arithmetic.
 
-use super::ast::{DurationExpr, DurationKind, NumberLiteral};
-use super::parser::{Parsed, Parser, Stop};
-use super::token::{Keyword, Kind, Op, Span};
+use super::super::ast::{DurationExpr, DurationKind, NumberLiteral};
+use super::super::token::{Keyword, Kind, Op, Span};
+use super::{Parsed, Parser, Stop};
 
 /// Durations are kept in milliseconds of an i64 of nanoseconds in Go: about 292 years.
 const MAX_SECONDS: f64 = (i64::MAX / 1_000_000_000) as f64;
@@ -33,7 +33,7 @@ impl Parser<'_> {
 
     /// A duration with operators that bind tighter than `min`.
     pub fn duration(&mut self, min: u8) -> Parsed<DurationExpr> {
-        self.nested(|p| p.duration_here(min))
+        self.deeper(|p| p.duration_here(min))
     }
 
     fn duration_here(&mut self, min: u8) -> Parsed<DurationExpr> {
@@ -56,7 +56,7 @@ impl Parser<'_> {
                 break;
             }
             chained += 1;
-            if chained > super::parser::MAX_DEPTH {
+            if chained > super::MAX_DEPTH {
                 self.error(self.peek().span, "duration expression is too long");
                 return Err(Stop::Noted);
             }
@@ -93,7 +93,7 @@ impl Parser<'_> {
             _ => return operand(self),
         };
         self.take();
-        let operand = self.nested(operand)?;
+        let operand = self.deeper(operand)?;
         let span = sign.span.to(operand.span);
         let kind = match operand.kind {
             DurationKind::Literal(n) => {
