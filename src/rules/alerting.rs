@@ -9,6 +9,7 @@ use super::context::Context;
 use super::expand::Data;
 use super::file::{AlertingSpec, RuleSpec};
 use super::restore::{Fired, ForStates};
+use super::schedule::JITTER_MS;
 
 /// How long after a start an alert that fired before it, and whose condition does not hold, is not said to be over: what it reads may not
 /// have been scraped yet, ms.
@@ -78,6 +79,12 @@ pub(super) fn take_back(book: &mut AlertBook, spec: &AlertingSpec, fired: Vec<Fi
     }
 }
 
+/// Has it lasted so long (ms)? An evaluation that waited some ms for its samples is later than the grid, and what
+/// began with it would otherwise fire a whole interval late.
+fn lasted(since: Timestamp, ts: Timestamp, wanted: i64) -> bool {
+    ts.saturating_sub(since) >= wanted - JITTER_MS.min(wanted / 20)
+}
+
 /// Moves the rule's alerts by one evaluation.
 pub(super) fn step(
     book: &mut AlertBook,
@@ -114,12 +121,12 @@ pub(super) fn step(
             return false;
         }
         let since = *alert.keep_firing_since.get_or_insert(ts);
-        ts.saturating_sub(since) < keep
+        !lasted(since, ts, keep)
     });
     let mut active = 0;
     book.for_each(|alert| {
         active += usize::from(alert.state != AlertState::Inactive);
-        if alert.state == AlertState::Pending && ts.saturating_sub(alert.active_at) >= spec.hold.ms() {
+        if alert.state == AlertState::Pending && lasted(alert.active_at, ts, spec.hold.ms()) {
             alert.fire(ts);
         }
     });

@@ -295,6 +295,26 @@ fn an_alert_lives_from_pending_to_resolved() {
     assert_eq!(first.generator_url, "/graph?g0.expr=x+%3E+1&g0.tab=1");
 }
 
+/// An evaluation that waits for its samples is some ms later than the others.
+#[test]
+fn an_evaluation_that_is_late_delays_no_alert_by_an_interval() {
+    let bench = Bench::new(&ALERT.replace(" {{ nope_is_fine }}", ""));
+    for (t, x, alerts) in [
+        (0, 1.0, ""),
+        (15_020, 2.0, "pending"),
+        (30_000, 2.0, "pending"),
+        (45_000, 2.0, "firing"),
+        (60_020, 0.0, "firing"),
+        (75_000, 0.0, "firing"),
+        (90_000, 0.0, ""),
+    ] {
+        bench.tick(t, x);
+        let now = bench.now("ALERTS");
+        let want = usize::from(!alerts.is_empty());
+        assert!(now.len() == want && now.iter().all(|(l, _)| l.contains(alerts)), "{t}: {now:?}");
+    }
+}
+
 #[test]
 fn a_template_that_fails_is_a_text_and_the_page_goes_out() {
     let bench = Bench::new(
