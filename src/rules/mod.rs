@@ -13,11 +13,11 @@ mod expand;
 pub mod export;
 mod feedback;
 pub mod file;
-mod noise;
 mod gate;
 mod group;
 mod manager;
 mod metrics;
+mod noise;
 mod pages;
 mod recording;
 mod relearn;
@@ -48,7 +48,7 @@ pub use round::{Decision, Round};
 pub use sigma_rule::{Series, SigmaState, band_pages};
 pub use standing::{Grounds, SeriesPages, Standing};
 pub use view::{
-    AlertView, BandView, BudgetView, GateView, GroupView, LearningView, RecordView, RuleType, RuleView, SeriesView,
-    SigmaView, TallyView, groups as views,
+    AlertView, BandView, BudgetView, GateView, GroupView, LearningView, RecordView, RuleType, RuleView,
+    SeriesView, SigmaView, TallyView, groups as views,
 };
 pub use warm_start::{Asked, Asking, RemoteHistory};
