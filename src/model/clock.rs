@@ -6,6 +6,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// Milliseconds since the Unix epoch (or since boot, where a name says so).
 pub type Timestamp = i64;
 
+/// Timestamps that differ by no more than this are the same, ms: what waits for samples may be so much later than its grid.
+pub const JITTER_MS: i64 = 25;
+
+/// Has it lasted so long (ms)? An evaluation that waited some ms for its samples is later than the grid, and what
+/// began with it would otherwise be over a whole interval late: [`JITTER_MS`] are enough, or a twentieth of what is wanted.
+pub fn lasted(since: Timestamp, now: Timestamp, wanted: i64) -> bool {
+    now.saturating_sub(since) >= wanted - JITTER_MS.min(wanted / 20)
+}
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// Wall time in milliseconds since the Unix epoch. May jump.

@@ -23,7 +23,7 @@ mod time;
 pub mod yaml;
 
 pub use alert::Alert;
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, JITTER_MS, ManualClock, SystemClock, Timestamp, lasted};
 pub use duration::{Duration, DurationError};
 pub use fingerprint::Fingerprint;
 pub use glob::Glob;

@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Labels, METRIC_NAME, Timestamp};
+use crate::model::{Labels, METRIC_NAME, Timestamp, lasted};
 
 use super::alerts::{ActiveAlert, AlertBook, AlertState};
 use super::context::Context;
 use super::expand::Data;
 use super::file::{AlertingSpec, RuleSpec};
 use super::restore::{Fired, ForStates};
-use super::schedule::JITTER_MS;
 
 /// How long after a start an alert that fired before it, and whose condition does not hold, is not said to be over: what it reads may not
 /// have been scraped yet, ms.
@@ -77,12 +76,6 @@ pub(super) fn take_back(book: &mut AlertBook, spec: &AlertingSpec, fired: Vec<Fi
         let fired_at = active_at.saturating_add(spec.hold.ms()).min(at.ts);
         book.insert(ActiveAlert::returning(labels, active_at, fired_at, until));
     }
-}
-
-/// Has it lasted so long (ms)? An evaluation that waited some ms for its samples is later than the grid, and what
-/// began with it would otherwise fire a whole interval late.
-fn lasted(since: Timestamp, ts: Timestamp, wanted: i64) -> bool {
-    ts.saturating_sub(since) >= wanted - JITTER_MS.min(wanted / 20)
 }
 
 /// Moves the rule's alerts by one evaluation.

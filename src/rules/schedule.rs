@@ -8,11 +8,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::model::Timestamp;
+use crate::model::{JITTER_MS, Timestamp};
 use crate::storage::{Commit, SourceId};
 
-/// Timestamps that differ by no more than this are the same, ms. An evaluation may be so much later than its grid.
-pub(super) const JITTER_MS: i64 = 25;
 /// The shortest deadline, ms.
 const LEAST_WAIT_MS: i64 = 250;
 /// The most phases that are looked at for one source.

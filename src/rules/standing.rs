@@ -1,6 +1,6 @@
 //! Where a series stands with its pages: calm, held back, or paged. What a page needs is said by [`super::budget`].
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, lasted};
 use crate::sigma::AfterPagePlan;
 
 use super::budget::{Bar, Level, PagingBand, Policy, Reason};
@@ -138,7 +138,7 @@ impl SeriesPages {
         let joins = paging && rule.last().is_some_and(|p| now.saturating_sub(p.t) <= JOIN_MS);
         let open = self.standing == Standing::Calm && bar.is_open(top);
         let passed = policy.bands.iter().zip(&self.over).take(top + 1).any(|(band, over)| {
-            matches!((band, over), (Some(b), Some(since)) if now.saturating_sub(*since) >= b.for_ms)
+            matches!((band, over), (Some(b), Some(since)) if lasted(*since, now, b.for_ms))
         });
         if distance.is_finite() && (joins || passed || open) {
             self.page(policy, rule, joins, &bar, sight);

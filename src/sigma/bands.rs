@@ -1,6 +1,6 @@
 //! The bands of one series: crossed, for how long, firing, cleared. Only the highest firing band is an alert.
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, lasted};
 
 use super::baseline::Judgement;
 use super::codec::{DecodeError, Reader, Writer};
@@ -217,18 +217,17 @@ impl Step {
     fn next(&self, phase: Phase, now: Timestamp) -> Phase {
         let crossed = self.distance >= self.sigma;
         let held = self.distance >= self.holds_from && self.distance > 0.0;
-        let long_enough = |since: Timestamp| now.saturating_sub(since) >= self.for_ms;
         match phase {
             Phase::Inactive if crossed && self.gate_open && self.for_ms == 0 => {
                 Phase::Firing { active: now, since: now, crossed: now }
             }
             Phase::Inactive if crossed && self.gate_open => Phase::Pending { since: now },
-            Phase::Pending { since } if crossed && long_enough(since) => {
+            Phase::Pending { since } if crossed && lasted(since, now, self.for_ms) => {
                 Phase::Firing { active: since, since: now, crossed: now }
             }
             Phase::Pending { since } if crossed => Phase::Pending { since: since.min(now) },
             Phase::Firing { active, since, .. } if held => Phase::Firing { active, since, crossed: now },
-            Phase::Firing { crossed, .. } if now.saturating_sub(crossed) < self.keep_ms => phase,
+            Phase::Firing { crossed, .. } if !lasted(crossed, now, self.keep_ms) => phase,
             _ => Phase::Inactive,
         }
     }

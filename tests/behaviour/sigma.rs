@@ -428,6 +428,18 @@ fn for_hysteresis_and_keep_firing() {
 }
 
 #[test]
+fn what_began_some_ms_late_fires_at_its_evaluation_all_the_same() {
+    let mut feed = Feed::new("baseline: {stddev_floor: 1}\nbands: [{sigma: 3, for: 2m}]");
+    feed.step = MINUTE;
+    feed.run(6 * HOUR, |_| 0.0);
+    feed.t += 20;
+    feed.put(4.0);
+    feed.t -= 20;
+    let tops = [feed.put(4.0).bands.top, feed.put(4.0).bands.top];
+    assert_eq!(tops, [None, Some(0)]);
+}
+
+#[test]
 fn what_is_no_number_is_neither_judged_nor_learnt() {
     let mut feed = Feed::new("bands: [{sigma: 3}]");
     let mut noise = Noise(11);
