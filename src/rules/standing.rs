@@ -137,9 +137,9 @@ impl SeriesPages {
         self.cross(policy, &bar, now, distance);
         let joins = paging && rule.last().is_some_and(|p| now.saturating_sub(p.t) <= JOIN_MS);
         let open = self.standing == Standing::Calm && bar.is_open(top);
-        let passed = policy.bands.iter().zip(&self.over).take(top + 1).any(|(band, over)| {
-            matches!((band, over), (Some(b), Some(since)) if lasted(*since, now, b.for_ms))
-        });
+        let passed = policy.bands.iter().zip(&self.over).take(top + 1).any(
+            |(band, over)| matches!((band, over), (Some(b), Some(since)) if lasted(*since, now, b.for_ms)),
+        );
         if distance.is_finite() && (joins || passed || open) {
             self.page(policy, rule, joins, &bar, sight);
             return true;
