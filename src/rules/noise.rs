@@ -105,7 +105,7 @@ impl Stretch {
     fn add(&mut self, reach: f64) {
         self.count = self.count.saturating_add(1);
         let at = self.kept.partition_point(|r| *r >= reach);
-        if reach > 0.0 && at < KEPT {
+        if reach > 0.0 && reach.is_finite() && at < KEPT {
             self.kept.insert(at, reach);
             self.kept.truncate(KEPT);
         }
