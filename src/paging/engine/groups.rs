@@ -21,12 +21,20 @@ pub struct LogEntry {
     pub at: Timestamp,
     pub firing: BTreeSet<u64>,
     pub resolved: BTreeSet<u64>,
+    /// Those of `firing` that have ended while they were muted: nobody was told, and another firing of them is new.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unsaid: BTreeSet<u64>,
 }
 
 impl LogEntry {
     /// What a message says.
-    fn of(row: &Delivery) -> Self {
-        Self { at: row.notification.at, firing: row.firing.clone(), resolved: row.resolved.clone() }
+    pub fn of(row: &Delivery) -> Self {
+        Self {
+            at: row.notification.at,
+            firing: row.firing.clone(),
+            resolved: row.resolved.clone(),
+            unsaid: BTreeSet::new(),
+        }
     }
 }
 
@@ -66,7 +74,7 @@ fn needs_update(
     let Some(last) = last.filter(|l| !l.firing.is_empty() || firing.is_empty()) else {
         return (!firing.is_empty()).then_some("first notification");
     };
-    if !firing.is_subset(&last.firing) {
+    if !firing.is_subset(&last.firing) || !firing.is_disjoint(&last.unsaid) {
         return Some("new alerts added");
     }
     if firing.is_empty() {
@@ -204,10 +212,27 @@ impl Engine {
         let active = self.unmuted(inhibitor, &route, &alerts, now);
         if route.escalation_policy.is_some() {
             self.flush_incident(now, id, &alerts, &active);
-        } else if active.is_empty() {
+            return;
+        }
+        if active.len() < alerts.len() {
+            self.pass_over(now, id, &alerts, &active);
+        }
+        if active.is_empty() {
             self.hush(id, &route);
         } else {
             self.flush_plain(now, id, &route, &active);
+        }
+    }
+
+    /// Remembers the ends that are not spoken of, since their alerts are muted.
+    fn pass_over(&mut self, now: Now, id: &str, alerts: &[Arc<Alert>], active: &[Arc<Alert>]) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let spoken: BTreeSet<Fingerprint> = active.iter().map(|a| a.fingerprint()).collect();
+        let over = alerts.iter().filter(|a| a.resolved_at(now.wall)).map(|a| a.fingerprint());
+        for fingerprint in over.filter(|f| !spoken.contains(f)) {
+            for entry in group.log.values_mut().filter(|e| e.firing.contains(&fingerprint.0)) {
+                entry.unsaid.insert(fingerprint.0);
+            }
         }
     }
 
@@ -252,7 +277,7 @@ impl Engine {
             };
             if !integration.send_resolved && firing.is_empty() {
                 // Nothing to say, and nothing to be said again.
-                let entry = LogEntry { at: now.wall, firing: BTreeSet::new(), resolved: resolved.clone() };
+                let entry = LogEntry { at: now.wall, resolved: resolved.clone(), ..LogEntry::default() };
                 group.log.insert(name, entry);
                 self.abandon_lane(&lane);
                 continue;
@@ -317,7 +342,8 @@ impl Engine {
         if self.groups.get(id).is_some_and(|g| g.alerts.is_empty())
             && let Some(group) = self.groups.remove(id)
         {
-            self.untold.keep(group);
+            let gone = self.untold.keep(group.id, group.log);
+            self.dirty.extend(gone.map(Key::Group));
             self.dirty.insert(Key::Group(id.to_owned()));
         }
     }
@@ -375,11 +401,9 @@ impl Engine {
                 self.leave(&id, fingerprint);
             }
             self.forget_empty(&id);
-            if !self.groups.contains_key(&id) {
-                // Its alerts are told of elsewhere.
-                self.abandon_firing(&id);
-            }
         }
+        // Their alerts are told of elsewhere.
+        self.abandon_orphans();
     }
 }
 

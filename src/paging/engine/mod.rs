@@ -193,15 +193,19 @@ impl Engine {
             None if silence.id.is_empty() => None,
             None => return Err(SilenceError::NotFound(silence.id)),
         };
+        let mut replaced = None;
         if !old.is_some_and(|old| old.may_become(&silence, now.wall)) {
-            if old.is_some() {
-                self.expire_silence(now, &silence.id)?;
-            }
+            replaced = old.map(|old| old.id.clone());
             silence.id = fresh;
             silence.starts_at = silence.starts_at.max(now.wall);
         }
         let id = silence.id.clone();
-        self.set_silence(now, silence).map(|()| id)
+        self.set_silence(now, silence)?;
+        // Only then: what both mute is not spoken of in between.
+        if let Some(old) = replaced {
+            self.expire_silence(now, &old)?;
+        }
+        Ok(id)
     }
 
     /// Adds a silence, or puts it in the place of the one with its id.

@@ -218,8 +218,7 @@ impl Engine {
                 && let Some(group) = self.groups.get_mut(&row.group)
             {
                 let lane = format!("{}/{}/{}", row.receiver, row.kind, row.index);
-                let entry = LogEntry { at: row.notification.at, firing: row.firing, resolved: row.resolved };
-                group.log.insert(lane, entry);
+                group.log.insert(lane, LogEntry::of(&row));
                 self.dirty.insert(Key::Group(row.group.clone()));
             }
             self.settle(now, &row.group);
@@ -290,9 +289,10 @@ impl Engine {
         }
     }
 
-    /// Takes back what says of a group that is gone that it fires; what says that it is over still goes out.
-    pub(super) fn abandon_firing(&mut self, group: &str) {
-        let rows = self.outbox.values().filter(|d| d.is_plain() && d.group == group && !d.firing.is_empty());
+    /// Takes back what says of groups that are gone that they fire; what says that they are over still goes out.
+    pub(super) fn abandon_orphans(&mut self) {
+        let orphan = |d: &&Delivery| d.is_plain() && !self.groups.contains_key(&d.group);
+        let rows = self.outbox.values().filter(orphan).filter(|d| !d.firing.is_empty());
         let ids: Vec<u64> = rows.map(|d| d.id).collect();
         for id in ids {
             self.abandon(id);
@@ -314,10 +314,20 @@ impl Engine {
 
     /// A row goes of which nobody knows whether it arrived: whoever may have it is told of the end.
     fn perhaps_arrived(&mut self, row: &Delivery) {
+        let integration = format!("{}/{}/{}", row.receiver, row.kind, row.index);
+        if row.is_plain()
+            && let Some(group) = self.groups.get_mut(&row.group)
+        {
+            // Whatever holds is to be said anew.
+            let entry = group.log.entry(integration).or_default();
+            entry.at = Timestamp::MIN;
+            entry.firing.extend(&row.firing);
+            self.dirty.insert(Key::Group(row.group.clone()));
+            return;
+        }
         if row.summary || !(row.is_digest() || row.notification.reason == Reason::Page) {
             return;
         }
-        let integration = format!("{}/{}/{}", row.receiver, row.kind, row.index);
         for id in row.incident.iter().chain(&row.incidents) {
             if let Some(incident) = self.incidents.get_mut(id) {
                 incident.perhaps_reached.insert(integration.clone());

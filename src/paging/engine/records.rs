@@ -122,7 +122,7 @@ impl Engine {
     pub fn snapshot(&mut self, now: Now) -> Vec<Change> {
         let mut keys = BTreeSet::from([Key::Meta]);
         keys.extend(self.alerts.keys().map(|f| Key::Alert(*f)));
-        keys.extend(self.groups.keys().map(|g| Key::Group(g.clone())));
+        keys.extend(self.groups.keys().chain(self.untold.ids()).map(|g| Key::Group(g.clone())));
         keys.extend(self.incidents.keys().map(|i| Key::Incident(*i)));
         keys.extend(self.outbox.keys().map(Key::Delivery));
         keys.extend(self.silences.keys().map(|s| Key::Silence(s.clone())));
@@ -138,7 +138,7 @@ impl Engine {
         let text = || std::str::from_utf8(key).ok();
         match table {
             ALERTS => number().is_none_or(|n| !self.alerts.contains_key(&Fingerprint(n))),
-            GROUPS => text().is_none_or(|t| !self.groups.contains_key(t)),
+            GROUPS => text().is_none_or(|t| !self.groups.contains_key(t) && self.untold.get(t).is_none()),
             OUTBOX => number().is_none_or(|n| !self.outbox.contains_key(n)),
             SILENCES => text().is_none_or(|t| !self.silences.contains_key(t)),
             PEOPLE => text().is_none_or(|t| !self.people.contains_key(t)),
@@ -180,15 +180,20 @@ impl Engine {
             Key::Group(id) => change(
                 GROUPS,
                 id.clone().into_bytes(),
-                self.groups.get(id).map(|g| {
-                    encode(&GroupRecord {
+                match self.groups.get(id) {
+                    Some(g) => Some(encode(&GroupRecord {
                         id: g.id.clone(),
                         next_flush: on_the_wall(g.next_flush),
                         flushed_at: g.flushed_at,
                         log: g.log.clone(),
                         incident: g.incident,
-                    })
-                }),
+                    })),
+                    // One without alerts, of which something is left to say.
+                    None => self.untold.get(id).map(|log| {
+                        let (id, log) = (id.clone(), log.clone());
+                        encode(&GroupRecord { id, next_flush: 0, flushed_at: None, log, incident: None })
+                    }),
+                },
             ),
             Key::Incident(id) => {
                 // One that went out of memory stays in the ledger.
@@ -294,7 +299,8 @@ impl Engine {
         let last = engine.incidents.keys().copied().chain(engine.outbox.keys()).max();
         engine.next_id = engine.next_id.max(last.map_or(0, |id| id + 1));
         engine.reserved = engine.next_id;
-        engine.sent = SentLog::new(engine.next_id);
+        // No two processes start in one millisecond.
+        engine.sent = SentLog::new(u64::try_from(now.wall).unwrap_or(0));
         resolved.sort_unstable();
         let surplus = resolved.len().saturating_sub(RECENT_INCIDENTS);
         for (_, id) in resolved.into_iter().take(surplus) {
@@ -323,8 +329,13 @@ impl Engine {
             group.log.clone_from(&record.log);
             group.incident = record.incident;
         }
-        for id in records.keys().filter(|id| !self.groups.contains_key(*id)) {
+        for (id, record) in records {
+            if self.groups.contains_key(&id) {
+                continue;
+            }
+            // It stays if something is left to say of it.
             self.dirty.insert(Key::Group(id.clone()));
+            self.dirty.extend(self.untold.keep(id, record.log).map(Key::Group));
         }
         let unheld: Vec<Fingerprint> =
             self.alerts.iter().filter(|(_, e)| e.refs == 0).map(|(f, _)| *f).collect();
@@ -332,16 +343,7 @@ impl Engine {
             self.alerts.remove(&fingerprint);
             self.dirty.insert(Key::Alert(fingerprint));
         }
-        // Deliveries of groups that are gone would have nobody to report to.
-        let orphans: Vec<u64> = self
-            .outbox
-            .values()
-            .filter(|d| d.is_plain() && !self.groups.contains_key(&d.group))
-            .map(|d| d.id)
-            .collect();
-        for id in orphans {
-            self.abandon(id);
-        }
+        self.abandon_orphans();
     }
 
     /// Open incidents whose route is gone go on with the alerts that they remember.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::groups::{Group, LogEntry};
+use super::groups::LogEntry;
 use super::{Engine, Now};
 use crate::model::{Alert, Timestamp};
 use crate::paging::route::Route;
@@ -21,26 +21,35 @@ const MAX_ALERTS: usize = 50;
 pub(super) struct Untold(BTreeMap<String, BTreeMap<String, LogEntry>>);
 
 impl Untold {
-    /// Remembers what a group that goes leaves open.
-    pub fn keep(&mut self, group: Group) {
-        let mut log = group.log;
+    /// Remembers what a group that goes leaves open; gives the id of one that it gives way to.
+    pub fn keep(&mut self, id: String, mut log: BTreeMap<String, LogEntry>) -> Option<String> {
         log.retain(|_, entry| !entry.firing.is_empty());
         if log.is_empty() {
-            return;
+            return None;
         }
         for entry in log.values_mut() {
             while entry.firing.len() > MAX_ALERTS {
                 entry.firing.pop_last();
             }
             entry.resolved = BTreeSet::new();
+            entry.unsaid = BTreeSet::new();
         }
-        self.0.insert(group.id, log);
+        self.0.insert(id, log);
         let told = |log: &BTreeMap<String, LogEntry>| log.values().map(|entry| entry.at).max();
-        if self.0.len() > MAX_GROUPS
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, log)| told(log)).map(|(id, _)| id.clone())
-        {
-            self.0.remove(&oldest);
+        if self.0.len() <= MAX_GROUPS {
+            return None;
         }
+        let oldest = self.0.iter().min_by_key(|(_, log)| told(log)).map(|(id, _)| id.clone())?;
+        self.0.remove(&oldest);
+        Some(oldest)
+    }
+
+    pub fn get(&self, id: &str) -> Option<&BTreeMap<String, LogEntry>> {
+        self.0.get(id)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
     }
 
     /// The log with which a group comes back: what was told is so long ago that it is due again.
@@ -59,7 +68,7 @@ impl Engine {
         let fingerprint = alert.fingerprint();
         let owed = |route: &Route| {
             let id = Self::group_id(route, &route.group_key(&route.group_labels(&alert.labels)));
-            let log = self.groups.get(&id).map(|g| &g.log).or_else(|| self.untold.0.get(&id));
+            let log = self.groups.get(&id).map(|g| &g.log).or_else(|| self.untold.get(&id));
             log.is_some_and(|log| log.values().any(|entry| entry.firing.contains(&fingerprint.0)))
         };
         let mut routes = self.config.route.matching(&alert.labels);

@@ -119,15 +119,21 @@ impl Engine {
             })
             .collect();
         alerts.sort_by_key(|a| a.fingerprint.0);
-        let group = |g: &Group| FiringGroup {
-            route: Arc::clone(&g.route),
-            labels: g.labels.clone(),
-            members: g.alerts.iter().copied().collect(),
-            muted_by: time_muted_by(&self.config, &g.route, now),
+        // Many groups, few routes.
+        let mut routes: HashMap<*const Route, (Vec<u32>, Vec<String>)> = HashMap::new();
+        let group = |g: &Group| {
+            let of_route = || (place(&g.route), time_muted_by(&self.config, &g.route, now));
+            let (place, muted_by) = routes.entry(Arc::as_ptr(&g.route)).or_insert_with(of_route).clone();
+            FiringGroup {
+                route: Arc::clone(&g.route),
+                place,
+                labels: g.labels.clone(),
+                members: g.alerts.iter().copied().collect(),
+                muted_by,
+            }
         };
         let mut groups: Vec<FiringGroup> = self.groups.values().map(group).collect();
-        // In the order in which an alert comes to the routes.
-        groups.order_by_key(|g| place(&g.route));
+        groups.order_by(|a, b| a.place.cmp(&b.place));
         FiringNow { alerts, groups }
     }
 }
@@ -147,6 +153,8 @@ pub struct FiringNow {
 
 struct FiringGroup {
     route: Arc<Route>,
+    /// In the order in which an alert comes to the routes.
+    place: Vec<u32>,
     labels: Labels,
     members: Vec<Fingerprint>,
     /// The time intervals that mute it.

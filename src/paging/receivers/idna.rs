@@ -33,15 +33,17 @@ fn ascii(domain: &str) -> String {
     labels.collect::<Vec<_>>().join(".")
 }
 
+/// Characters of a label; `xn--` and what it becomes are longer.
+const MAX_LABEL: u32 = 63;
 const BASE: u32 = 36;
 const T_MIN: u32 = 1;
 const T_MAX: u32 = 26;
 
 /// A label by the algorithm of RFC 3492, section 6.3; `None` when a number does not fit.
 fn punycode(label: &str) -> Option<String> {
+    let total = u32::try_from(label.chars().count()).ok().filter(|n| *n <= MAX_LABEL)?;
     let mut out: String = label.chars().filter(char::is_ascii).collect();
     let basic = u32::try_from(out.len()).ok()?;
-    let total = u32::try_from(label.chars().count()).ok()?;
     let mut handled = basic;
     if basic > 0 {
         out.push('-');

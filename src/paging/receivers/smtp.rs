@@ -45,6 +45,9 @@ pub(super) struct Server<'a> {
     pub login: Option<Login>,
 }
 
+/// What a server answers to a command or a way to log in that it does not know.
+const UNKNOWN: [u16; 4] = [500, 502, 503, 504];
+
 /// How to say who this is.
 pub(super) enum Login {
     /// PLAIN or LOGIN.
@@ -86,9 +89,15 @@ impl Server<'_> {
         let mut connection =
             AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(|e| judge(&e))?;
         if let Some(Login::Digest { name, secret }) = &self.login {
-            let asked = connection.command("AUTH CRAM-MD5\r\n").await.map_err(|e| judge(&e))?;
-            let answer = digest(name, secret, asked.first_word().unwrap_or_default())?;
-            connection.command(format!("{answer}\r\n")).await.map_err(|e| judge(&e))?;
+            match connection.command("AUTH CRAM-MD5\r\n").await {
+                Ok(asked) => {
+                    let answer = digest(name, secret, asked.first_word().unwrap_or_default())?;
+                    connection.command(format!("{answer}\r\n")).await.map_err(|e| judge(&e))?;
+                }
+                // Here too a relay that knows no login, or another kind, says afterwards whether it wants one.
+                Err(e) if e.status().is_some_and(|code| UNKNOWN.contains(&code.into())) => {}
+                Err(e) => return Err(judge(&e)),
+            }
         }
         if let Some(Login::Password { name, password }) = &self.login {
             let mechanisms = [Mechanism::Plain, Mechanism::Login];

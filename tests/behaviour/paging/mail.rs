@@ -131,6 +131,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
                 return Some(io);
             }
             // The challenge of RFC 2195.
+            "AUTH" if log.lock().unwrap()[0] == "EHLO open.relay" => "503 no login here".to_owned(),
             "AUTH" if line.ends_with("CRAM-MD5") => {
                 "334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+".to_owned()
             }
@@ -320,6 +321,23 @@ async fn domains_in_any_script_and_a_login_that_does_not_say_the_secret() {
     assert!(said("RCPT TO:<j@xn--bcher-kva.test>") && said("MAIL FROM:<s@xn--mnchen-3ya.test>"), "{heard:?}");
     assert!(said("dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"), "{heard:?}");
     assert!(!heard.iter().any(|l| l.contains("tanstaaf")));
+    pager.shutdown().await;
+}
+
+/// Its network is what a relay trusts; a secret that is given all the same does not lose the page.
+#[tokio::test]
+async fn a_relay_that_knows_no_login_takes_the_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Tls::Never, &[]).await;
+    let integration = format!(
+        "{{to: a@x.test, from: s@x.test, smarthost: '127.0.0.1:{}', require_tls: false, hello: open.relay,
+          auth_username: tim, auth_secret: tanstaaftanstaaf}}",
+        server.port
+    );
+    let pager = start(dir.path(), &integration);
+    assert!(pager.alerts(vec![alert("Slow", false)]));
+    let line = told(&pager, "p/email/0").await;
+    assert!(line.contains("page delivered"), "{line}");
     pager.shutdown().await;
 }
 

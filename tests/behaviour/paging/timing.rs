@@ -400,3 +400,146 @@ receivers:
     assert_eq!(of("log")[..2], [(30, "firing"), (30 + 4 * 3600, "firing")]);
     assert!(of("team").is_empty());
 }
+
+/// The same as for a group of its own, beside another alert that fires on.
+#[test]
+fn what_fires_anew_after_a_silence_is_told_beside_others() {
+    for labels in [SLOW, ONLY] {
+        let mut w = World::new(PLAIN);
+        let other: Vec<(&str, &str)> = labels.iter().copied().chain([("other", "yes")]).collect();
+        w.fire(labels);
+        w.fire(&other);
+        w.pass(30 * SECOND);
+        silence(&mut w, "s", 3 * MINUTE);
+        w.end(labels);
+        w.pass(4 * MINUTE);
+        assert_eq!(arrived(&w).len(), 1);
+        w.crash(SECOND);
+        w.fire(labels);
+        w.pass(2 * MINUTE);
+        assert_eq!(arrived(&w).len(), 2, "another firing of {labels:?}");
+        w.pass(4 * MINUTE);
+        assert_eq!(arrived(&w).len(), 2, "told once");
+    }
+}
+
+/// A message that may have arrived is withdrawn: whatever holds afterwards is told.
+#[test]
+fn what_may_have_arrived_is_not_forgotten_when_it_is_withdrawn() {
+    let unsure = Outcome::Unsure { reason: "timeout".to_owned() };
+    // That it is over may have arrived; it fires again, while its receiver is away.
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    w.moods.insert("team".to_owned(), Mood::Hangs);
+    w.end(SLOW);
+    w.pass(MINUTE);
+    let job = w.hanging.remove(0);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.engine.delivered(w.now, job.id, &unsure);
+    w.fire(SLOW);
+    w.pass(4 * MINUTE);
+    w.moods.clear();
+    w.pass(2 * MINUTE);
+    let told: Vec<_> = arrived(&w).iter().map(|(_, s, _)| *s).collect();
+    assert_eq!(told, ["firing", "firing"], "it is told that it fires again");
+
+    // That it fires may have arrived; it is silenced, and ends.
+    let mut w = World::new(PLAIN);
+    w.moods.insert("team".to_owned(), Mood::Hangs);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    let job = w.hanging.remove(0);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.engine.delivered(w.now, job.id, &unsure);
+    silence(&mut w, "s", 3 * MINUTE);
+    w.pass(MINUTE);
+    w.moods.clear();
+    for _ in 0..6 {
+        w.end(SLOW);
+        w.pass(MINUTE);
+    }
+    assert_eq!(arrived(&w).iter().map(|(_, s, _)| *s).collect::<Vec<_>>(), ["resolved"]);
+    assert!(w.engine.next_due().is_none());
+}
+
+/// What is owed outlives a crash.
+#[test]
+fn an_end_that_is_said_again_after_a_crash_is_told() {
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    silence(&mut w, "s", 3 * MINUTE);
+    w.end(SLOW);
+    w.pass(2 * MINUTE);
+    w.crash(5 * SECOND);
+    assert_eq!(w.verify(), Vec::<String>::new());
+    for _ in 0..6 {
+        w.end(SLOW);
+        w.pass(MINUTE);
+        w.crash(SECOND);
+    }
+    assert_eq!(arrived(&w).iter().map(|(_, s, _)| *s).collect::<Vec<_>>(), ["firing", "resolved"]);
+    assert!(w.engine.next_due().is_none());
+    assert_eq!(w.ledger.scan("paging.groups", &[], None).unwrap().len(), 0, "nothing is left of it");
+}
+
+/// The message that a group is over waits, a reload takes its group away, and then there is a crash.
+#[test]
+fn an_end_that_waits_outlives_its_group_and_a_crash() {
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    w.moods.insert("team".to_owned(), Mood::Down);
+    w.end(SLOW);
+    w.pass(2 * MINUTE);
+    w.config = config(&PLAIN.replace("group_by: [alertname]", "group_by: [instance]"));
+    let config = std::sync::Arc::clone(&w.config);
+    w.engine.reload(w.now, config);
+    w.pump();
+    w.crash(SECOND);
+    w.moods.clear();
+    w.pass(2 * MINUTE);
+    assert_eq!(arrived(&w).iter().map(|(_, s, _)| *s).collect::<Vec<_>>(), ["firing", "resolved"]);
+    assert_eq!(w.engine.outbox_len(), 0);
+}
+
+/// Its matchers change: another silence takes its place, and what both mute is not spoken of in between.
+#[test]
+fn a_silence_that_another_one_replaces_does_not_let_anything_through() {
+    let mut w = World::new(PLAIN);
+    silence(&mut w, "s", HOUR);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    let mut wider = w.engine.silences().next().unwrap().clone();
+    wider.matchers[0].value = "Slow|Down".to_owned();
+    wider.matchers[0].is_regex = true;
+    // The group is due at this very moment.
+    w.now.boot += MINUTE;
+    w.now.wall += MINUTE;
+    assert_eq!(w.engine.post_silence(w.now, wider, "t".to_owned()).unwrap(), "t");
+    w.pass(3 * MINUTE);
+    assert_eq!(arrived(&w), []);
+    let ends: Vec<_> = w.engine.silences().map(|s| (s.id.as_str(), s.ends_at > w.now.wall)).collect();
+    assert_eq!(ends, [("s", false), ("t", true)]);
+}
+
+/// Each process counts by itself what plain routes sent, also if it decides nothing new.
+#[test]
+fn what_was_sent_is_counted_over_crashes() {
+    let mut w = World::new(PLAIN);
+    for receiver in ["team", "firing-only"] {
+        w.moods.insert(receiver.to_owned(), Mood::Down);
+    }
+    w.fire(SLOW);
+    w.fire(ONLY);
+    w.pass(15 * SECOND);
+    for receiver in ["team", "firing-only"] {
+        w.moods.remove(receiver);
+        w.crash(SECOND);
+    }
+    assert_eq!(arrived(&w).len(), 2);
+    let rows = w.ledger.scan("paging.sent", &[], None).unwrap();
+    let counts = rows.iter().filter_map(|(k, v)| sideband::paging::engine::read_sent(k, v));
+    assert_eq!(counts.map(|(_, sent)| sent.total).sum::<u64>(), 2);
+}
