@@ -83,7 +83,9 @@ fn needs_update(
     if send_resolved && !resolved.is_subset(&last.resolved) {
         return Some("some alerts resolved");
     }
-    (last.at <= now.saturating_sub(repeat_ms)).then_some("repeat interval elapsed")
+    // Said later than a repetition from now: by a clock that has been put back since.
+    let ahead = last.at > now.saturating_add(repeat_ms);
+    (ahead || last.at <= now.saturating_sub(repeat_ms)).then_some("repeat interval elapsed")
 }
 
 impl Engine {
@@ -277,9 +279,11 @@ impl Engine {
             };
             if !integration.send_resolved && firing.is_empty() {
                 // Nothing to say, and nothing to be said again.
-                let entry = LogEntry { at: now.wall, resolved: resolved.clone(), ..LogEntry::default() };
-                group.log.insert(name, entry);
                 self.abandon_lane(&lane);
+                let entry = LogEntry { at: now.wall, resolved: resolved.clone(), ..LogEntry::default() };
+                if let Some(group) = self.groups.get_mut(id) {
+                    group.log.insert(name, entry);
+                }
                 continue;
             }
             let alerts = active

@@ -524,6 +524,18 @@ fn a_silence_that_another_one_replaces_does_not_let_anything_through() {
     assert_eq!(ends, [("s", false), ("t", true)]);
 }
 
+/// Told by a clock that was years ahead: the next repetition does not wait for those years.
+#[test]
+fn a_clock_that_is_put_right_does_not_stop_repetitions() {
+    let mut w = World::new(PLAIN);
+    w.fire(SLOW);
+    w.pass(30 * SECOND);
+    w.now.wall -= 1000 * 24 * HOUR;
+    w.pass(30 * MINUTE);
+    let told = arrived(&w).len();
+    assert!((3..=4).contains(&told), "{told}");
+}
+
 /// Each process counts by itself what plain routes sent, also if it decides nothing new.
 #[test]
 fn what_was_sent_is_counted_over_crashes() {
