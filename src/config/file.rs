@@ -57,7 +57,7 @@ table! {
         pub scrape_protocols: Option<Vec<String>>,
         pub evaluation_interval: Option<Duration>,
         pub rule_query_offset: Option<Duration>,
-        pub external_labels: Option<BTreeMap<String, Spanned<String>>>,
+        pub external_labels: Option<BTreeMap<String, Spanned<Option<String>>>>,
         pub body_size_limit: Option<Spanned<String>>,
         pub sample_limit: Option<u64>,
         pub target_limit: Option<u64>,

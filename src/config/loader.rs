@@ -143,7 +143,7 @@ impl<'a> Loader<'a> {
                 self.at(value, format!("{name:?} is not a valid label name"));
             }
         }
-        let pairs = labels.iter().map(|(n, v)| (n.as_str(), v.value.as_str()));
+        let pairs = labels.iter().map(|(n, v)| (n.as_str(), v.value.as_deref().unwrap_or_default()));
         let (labels, unset) = external_labels::expand(pairs, |name| std::env::var(name).ok());
         for name in unset {
             self.warnings.push(format!("external_labels: the environment variable {name} is not set"));

@@ -28,8 +28,9 @@ impl fmt::Display for GoQuoted<'_> {
                     '\x0b' => f.write_str("\\v")?,
                     '\x0c' => f.write_str("\\f")?,
                     c if (c as u32) < 0x20 || c as u32 == 0x7f => write!(f, "\\x{:02x}", c as u32)?,
-                    c if c.is_control() => write!(f, "\\u{:04x}", c as u32)?,
-                    c => f.write_char(c)?,
+                    c if c.is_ascii() || can_be_printed(c) => f.write_char(c)?,
+                    c if (c as u32) < 0x10000 => write!(f, "\\u{:04x}", c as u32)?,
+                    c => write!(f, "\\U{:08x}", c as u32)?,
                 }
             }
             for b in chunk.invalid() {
@@ -38,6 +39,12 @@ impl fmt::Display for GoQuoted<'_> {
         }
         f.write_char('"')
     }
+}
+
+/// Is it a letter, mark, number, sign or symbol, as Go's `unicode.IsPrint` has it? Rust's own quoting asks the same, but
+/// escapes marks where they stand first.
+fn can_be_printed(c: char) -> bool {
+    c.escape_debug().len() == 1 || format!("a{c}").escape_debug().count() == 2
 }
 
 #[cfg(test)]
@@ -51,6 +58,9 @@ mod tests {
             (b"\\\t\r\x07\x08\x0b\x0c\x7f", r#""\\\t\r\a\b\v\f\x7f""#),
             (b"\xc3\xa9\xff", "\"é\\xff\""),
             ("\u{85}".as_bytes(), r#""\u0085""#),
+            ("\u{a0}\u{200b}\u{2028}\u{feff}".as_bytes(), r#""\u00a0\u200b\u2028\ufeff""#),
+            ("\u{e000}\u{e0001}".as_bytes(), r#""\ue000\U000e0001""#),
+            ("\u{301}e\u{301}😀\u{fffd}§".as_bytes(), "\"\u{301}e\u{301}😀\u{fffd}§\""),
             (b"", "\"\""),
         ] {
             assert_eq!(GoQuoted::new(bytes).to_string(), shown);

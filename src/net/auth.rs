@@ -296,7 +296,8 @@ fn load(file: &Path) -> Result<Loaded, FileError> {
     let base = file.parent().unwrap_or(Path::new(""));
     let mut files = vec![file.to_owned()];
     let mut tls = None;
-    if let Some(config) = &config.tls_server_config {
+    // A section without a key asks for nothing, as in Prometheus.
+    if let Some(config) = config.tls_server_config.as_ref().filter(|c| !c.is_empty()) {
         files.extend(config.files(base));
         tls = Some(config.load(file)?);
     }

@@ -19,7 +19,7 @@ use crate::model::Secret;
 use crate::model::yaml::{FileError, Spanned};
 
 /// `tls_server_config`, with Prometheus's keys.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsServerConfig {
     /// The certificate chain in the file itself, PEM.
@@ -51,6 +51,11 @@ pub struct ServerTls {
 }
 
 impl TlsServerConfig {
+    /// Is no key there?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The files it reads, for watching them.
     pub fn files(&self, base: &Path) -> Vec<PathBuf> {
         [&self.cert_file, &self.key_file, &self.client_ca_file]

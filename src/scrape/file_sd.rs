@@ -42,6 +42,9 @@ impl FileSdConfig {
             if !is_known_ending(last) || before.contains('*') {
                 return Err(format!("path name {file:?} is not valid for file discovery"));
             }
+            if Glob::new(last).is_none() {
+                return Err(format!("syntax error in pattern {file:?}"));
+            }
         }
         Ok(())
     }
@@ -144,7 +147,8 @@ pub fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
     let mut out = Vec::with_capacity(groups.len());
     for (i, group) in groups.into_iter().enumerate() {
         let group = group.ok_or_else(|| format!("nil target group item found (index {i})"))?;
-        group.validate()?;
+        // An address is judged when rules have made of it what is scraped: a probe's targets are URLs here.
+        group.validate_labels()?;
         out.push(group);
     }
     Ok(out)
@@ -167,7 +171,7 @@ fn matching_files(pattern: &Path, out: &mut Vec<PathBuf>) {
     let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
         .into_iter()
         .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|entry| Some(pattern.with_file_name(entry.ok()?.file_name())))
         .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| glob.fits(n)))
         .filter(|path| path.is_file())
         .collect();
@@ -191,6 +195,23 @@ mod tests {
             let mut out = Vec::new();
             matching_files(Path::new(pattern), &mut out);
             assert_eq!(out.len(), found, "{pattern}");
+            // Under one name, however it was found: two would be two groups.
+            assert!(out.iter().all(|path| path.as_os_str() == "Cargo.toml"), "{pattern}: {out:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_probes_are_urls() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a.yml", "- targets: ['https://me@example.com/x', a:1]\n  labels: {env: }\n"),
+            ("a.json", r#"[{"targets": ["https://me@example.com/x", "a:1"], "labels": {"env": null}}]"#),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let groups = read(&path).unwrap();
+            assert_eq!(groups[0].targets, ["https://me@example.com/x", "a:1"], "{name}");
+            assert_eq!(groups[0].labels.as_ref().unwrap()["env"], "", "{name}");
         }
     }
 
@@ -200,7 +221,7 @@ mod tests {
         for ok in ["a.yml", "/x/*.json", "x/a*b.YAML"] {
             assert!(config(ok).validate().is_ok(), "{ok}");
         }
-        for bad in ["a.txt", "*/a.yml", "yml", ""] {
+        for bad in ["a.txt", "*/a.yml", "yml", "", "a[.yml", "[].json"] {
             assert!(config(bad).validate().is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Addresses that share labels: an entry of `static_configs`, or of a file of `file_sd_configs`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -10,7 +10,14 @@ use serde::Deserialize;
 pub struct TargetGroup {
     /// `host:port`.
     pub targets: Vec<String>,
+    #[serde(deserialize_with = "labels")]
     pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// A value may be nothing, as Prometheus takes it: an empty label, which is none.
+fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let labels: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
+    Ok(labels.map(|l| l.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()))
 }
 
 impl TargetGroup {

@@ -53,7 +53,7 @@ fn mistakes_in_the_main_file_are_named_at_their_place() {
         ),
         ("global: {scrape_interval: 5s\n".into(), "1:9: unclosed bracket '{'"),
         ("global:\n  external_labels: {\"\": b}\n".into(), "2:25: \"\" is not a valid label name"),
-        (job("honor_labels: yes"), "3:19: expected true or false, got \"yes\""),
+        (job("honor_labels: maybe"), "3:19: expected true or false, got \"maybe\""),
         (job("sample_limit: many"), "3:19: expected a whole number from 0 up, got \"many\""),
         (job("sample_limit: -1"), "3:19: expected a whole number from 0 up, got -1"),
         (job("scrape_timeout: 2m"), "3:21: scrape timeout greater than scrape interval"),
@@ -113,6 +113,20 @@ fn what_every_job_inherits_is_refused_once() {
     let shown = in_main(text);
     assert_eq!(shown.lines().count(), 1, "{shown}");
     assert!(shown.contains("for global config"), "{shown}");
+}
+
+#[test]
+fn what_prometheus_takes_is_taken() {
+    for text in [
+        "scrape_configs:\n  - {job_name: a, honor_labels: yes, honor_timestamps: Off, tls_config: {insecure_skip_verify: on}}\n",
+        "global:\n  external_labels: {replica: , zone: ~, a: b}\n",
+        "scrape_configs:\n  - job_name: a\n    static_configs: [{targets: [a:1], labels: {env: , zone: ~}}]\n",
+        "scrape_configs:\n  - {job_name: a, basic_auth: {username: , password: }}\n",
+        "scrape_configs:\n  - {job_name: a, authorization: {type: , credentials: ~}}\n",
+        "scrape_configs:\n  - {job_name: a, tls_config: {insecure_skip_verify: , ca_file: , server_name: }}\n",
+    ] {
+        assert_eq!(in_main(text), "", "{text}");
+    }
 }
 
 #[test]

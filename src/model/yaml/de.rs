@@ -55,7 +55,10 @@ impl Node {
     }
 
     fn boolean(&self, expected: &dyn Expected) -> Result<bool> {
-        self.scalar(Tag::Bool).and_then(scalar::boolean).ok_or_else(|| self.mismatch(expected))
+        let text = self.scalar(Tag::Bool);
+        let plain = matches!(self.resolved().kind, Kind::Scalar { plain: true, .. });
+        let old = || text.filter(|_| plain).and_then(scalar::old_boolean);
+        text.and_then(scalar::boolean).or_else(old).ok_or_else(|| self.mismatch(expected))
     }
 
     fn integer(&self, expected: &dyn Expected) -> Result<Integer> {
@@ -239,10 +242,11 @@ impl<'de> Deserializer<'de> for &Node {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.deserialize_map(visitor)
+        let entries = self.entries(&visitor)?;
+        visitor.visit_map(Entries { fields, ..Entries::new(entries) })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -281,11 +285,13 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
 struct Entries<'a> {
     rest: slice::Iter<'a, (Node, Node)>,
     value: Option<&'a Node>,
+    /// The fields of a struct: one that is there and empty counts as left out, as Prometheus takes it.
+    fields: &'static [&'static str],
 }
 
 impl<'a> Entries<'a> {
     fn new(entries: &'a [(Node, Node)]) -> Self {
-        Self { rest: entries.iter(), value: None }
+        Self { rest: entries.iter(), value: None, fields: &[] }
     }
 }
 
@@ -293,7 +299,13 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        let Some((key, value)) = self.rest.next() else { return Ok(None) };
+        let fields = self.fields;
+        let left_out = |key: &Node, value: &Node| {
+            value.is_null() && key.scalar(Tag::Text).is_some_and(|name| fields.contains(&name))
+        };
+        let Some((key, value)) = self.rest.find(|(key, value)| !left_out(key, value)) else {
+            return Ok(None);
+        };
         self.value = Some(value);
         seed.deserialize(key).map(Some).map_err(|e| e.or_at(key.place))
     }

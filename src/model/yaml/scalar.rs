@@ -24,6 +24,15 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// The other words of YAML 1.1, which Prometheus takes where a boolean is wanted, and only there.
+pub(super) fn old_boolean(text: &str) -> Option<bool> {
+    match trim(text) {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}
+
 /// Decimal without leading zeros, `0x`, `0o` or `0b`, each with a sign and `_` between digits.
 pub(super) fn integer(text: &str) -> Option<Integer> {
     let text = trim(text);

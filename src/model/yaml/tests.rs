@@ -55,6 +55,8 @@ fn typed_values() {
         ("text: >-\n  a\n  b\n", text("a b")),
         ("text: ~", doc()),
         ("text:", doc()),
+        ("flag: yes", Doc { flag: Some(true), ..doc() }),
+        ("flag: Off", Doc { flag: Some(false), ..doc() }),
         ("flag: True", Doc { flag: Some(true), ..doc() }),
         ("number: 0x10", Doc { number: Some(16), ..doc() }),
         ("number: '7'", Doc { number: Some(7), ..doc() }),
@@ -107,7 +109,9 @@ fn refused_with_the_place() {
         ("list: [a, null]", 1, 11, "expected a string, got nothing"),
         ("list: s3cret", 1, 7, "expected a list, got a single value"),
         ("map: []", 1, 6, "expected a mapping, got a list"),
-        ("flag: yes", 1, 7, "expected true or false, got \"yes\""),
+        ("flag: 'yes'", 1, 7, "expected true or false, got \"yes\""),
+        ("flag: yEs", 1, 7, "expected true or false, got \"yEs\""),
+        ("nope:", 1, 1, "unknown field `nope`"),
         ("number: 0123", 1, 9, "expected a whole number from 0 up, got \"0123\""),
         ("number: 70000", 1, 9, "70000"),
         ("number: -1", 1, 9, "-1"),
@@ -209,4 +213,18 @@ proptest! {
         let text = json!({"k": keys, "l": [keys.clone()]}).to_string();
         prop_assert_eq!(read::<Value>(&text).unwrap(), serde_json::from_str::<Value>(&text).unwrap());
     }
+}
+
+#[test]
+fn a_key_that_is_there_and_empty_is_left_out() {
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Plain {
+        text: String,
+        flag: bool,
+        number: u16,
+    }
+    assert_eq!(read::<Plain>("{text: , flag: ~, number: null}").unwrap(), Plain::default());
+    let error = read::<Plain>("{text: , flg: }").unwrap_err();
+    assert!(error.to_string().contains("unknown field `flg`"), "{error}");
 }

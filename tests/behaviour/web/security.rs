@@ -24,6 +24,20 @@ fn web_yml(dir: &Path, password: &str) -> std::path::PathBuf {
     file
 }
 
+#[test]
+fn sections_without_keys_ask_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("web.yml");
+    for text in
+        ["", "tls_server_config: {}\n", "tls_server_config: {cert_file: , key_file: }\nbasic_auth_users:\n"]
+    {
+        std::fs::write(&file, text).unwrap();
+        assert!(Security::load(&file).unwrap().tls().is_none(), "{text}");
+    }
+    std::fs::write(&file, "tls_server_config: {min_version: TLS13}\n").unwrap();
+    assert!(Security::load(&file).is_err(), "half a section is a mistake");
+}
+
 #[tokio::test]
 async fn what_changes_state_needs_authentication_beyond_loopback() {
     let options = Options { enable_lifecycle: true, loopback_only: false, ..Options::default() };
