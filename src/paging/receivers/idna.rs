@@ -3,6 +3,11 @@
 
 use std::borrow::Cow;
 
+use idna::punycode;
+
+/// Characters of a label; `xn--` and what it becomes are longer.
+const MAX_LABEL: usize = 63;
+
 /// Addresses with their domains in ASCII; what stands before an `@` stays as it is.
 pub(super) fn ascii_domains(addresses: &str) -> Cow<'_, str> {
     if addresses.is_ascii() {
@@ -27,75 +32,17 @@ pub(super) fn ascii_domains(addresses: &str) -> Cow<'_, str> {
 fn ascii(domain: &str) -> String {
     let labels = domain.split(['.', '\u{3002}']).map(|label| match label.is_ascii() {
         true => label.to_owned(),
-        // One that is too long for this is too long for a name as well, and refused by whoever reads it.
-        false => punycode(&label.to_lowercase()).map_or_else(|| label.to_owned(), |p| format!("xn--{p}")),
+        false => match encoded(&label.to_lowercase()) {
+            Some(text) => format!("xn--{text}"),
+            None => label.to_owned(),
+        },
     });
     labels.collect::<Vec<_>>().join(".")
 }
 
-/// Characters of a label; `xn--` and what it becomes are longer.
-const MAX_LABEL: u32 = 63;
-const BASE: u32 = 36;
-const T_MIN: u32 = 1;
-const T_MAX: u32 = 26;
-
-/// A label by the algorithm of RFC 3492, section 6.3; `None` when a number does not fit.
-fn punycode(label: &str) -> Option<String> {
-    let total = u32::try_from(label.chars().count()).ok().filter(|n| *n <= MAX_LABEL)?;
-    let mut out: String = label.chars().filter(char::is_ascii).collect();
-    let basic = u32::try_from(out.len()).ok()?;
-    let mut handled = basic;
-    if basic > 0 {
-        out.push('-');
-    }
-    let (mut n, mut delta, mut bias) = (128u32, 0u32, 72u32);
-    while handled < total {
-        let next = label.chars().map(u32::from).filter(|c| *c >= n).min()?;
-        delta = delta.checked_add((next - n).checked_mul(handled + 1)?)?;
-        n = next;
-        for c in label.chars().map(u32::from) {
-            if c < n {
-                delta = delta.checked_add(1)?;
-            }
-            if c != n {
-                continue;
-            }
-            let (mut q, mut k) = (delta, BASE);
-            loop {
-                let t = k.saturating_sub(bias).clamp(T_MIN, T_MAX);
-                if q < t {
-                    break;
-                }
-                out.push(digit(t + (q - t) % (BASE - t)));
-                q = (q - t) / (BASE - t);
-                k += BASE;
-            }
-            out.push(digit(q));
-            bias = adapted(delta, handled + 1, handled == basic);
-            delta = 0;
-            handled += 1;
-        }
-        delta = delta.checked_add(1)?;
-        n = n.checked_add(1)?;
-    }
-    Some(out)
-}
-
-fn digit(value: u32) -> char {
-    char::from_digit(value.saturating_sub(26), 10)
-        .filter(|_| value >= 26)
-        .unwrap_or_else(|| char::from(b'a' + u8::try_from(value.min(25)).unwrap_or(0)))
-}
-
-fn adapted(delta: u32, points: u32, first: bool) -> u32 {
-    let mut delta = if first { delta / 700 } else { delta / 2 };
-    delta += delta / points;
-    let mut k = 0;
-    while delta > (BASE - T_MIN) * T_MAX / 2 {
-        delta /= BASE - T_MIN;
-        k += BASE;
-    }
-    k + (BASE - T_MIN + 1) * delta / (delta + 38)
+/// `None` when it is too long for a name: whoever reads it refuses it.
+fn encoded(label: &str) -> Option<String> {
+    (label.chars().count() <= MAX_LABEL).then(|| punycode::encode_str(label)).flatten()
 }
 
 #[cfg(test)]
@@ -116,6 +63,8 @@ mod tests {
         ] {
             assert_eq!(ascii_domains(text), expect);
         }
-        assert_eq!(punycode(&"\u{10ffff}".repeat(3000)).map(|p| p.is_ascii()), Some(true));
+        assert!(ascii_domains(&format!("a@{}", "\u{10ffff}".repeat(63))).is_ascii());
+        let too_long = format!("a@{}", "\u{10ffff}".repeat(64));
+        assert_eq!(ascii_domains(&too_long), too_long);
     }
 }
