@@ -67,7 +67,8 @@ impl Spell {
     /// spell when it is over.
     pub fn see(&mut self, now: Timestamp, distance: f64, calm: bool, paged: bool) -> Option<f64> {
         self.paged |= paged;
-        if now >= self.piece_end {
+        // Far in the future is where a clock that was set back left it.
+        if now >= self.piece_end || self.piece_end.saturating_sub(now) > self.for_ms / 4 {
             let [last, before, first] = self.pieces;
             self.reach = self.reach.max(if self.for_ms > 0 { last.min(before).min(first) } else { last });
             self.pieces = [distance, last, before];
@@ -75,7 +76,6 @@ impl Spell {
         } else {
             self.pieces[0] = self.pieces[0].min(distance);
         }
-        // Far in the future is where a clock that was set back left it.
         let over = now >= self.end || self.end.saturating_sub(now) > 2 * self.length;
         if !over || !calm {
             return None;
@@ -137,6 +137,15 @@ impl Noise {
         self.before.is_none() && self.now.count == 0
     }
 
+    /// A clock that was set back since may have dated something in the future: from there on it would be young for as long.
+    pub fn put_right(&mut self, now: Timestamp) {
+        if self.born() > now {
+            // How long it took is not known.
+            *self = Self { settled: self.settled, ..Self::new(self.for_ms, now) };
+        }
+        self.now.born = self.now.born.min(now);
+    }
+
     /// A spell of some series is over. `settled`: it was judged by a model that knows what it needs to know; what was seen before by one that did
     /// not says no more then, nor what is.
     pub fn add(&mut self, budget: PageBudget, now: Timestamp, reach: f64, settled: bool) {
@@ -165,14 +174,14 @@ impl Noise {
         }
         let Some(least) = tail.last() else { return 0.0 };
         let n = tail.len() as f64;
-        let known = |excess: f64| (PRIOR.0 * PRIOR.1 + excess) / (PRIOR.0 + n - 1.0);
+        let known = |prior: f64, excess: f64| (prior + excess) / (PRIOR.0 + n - 1.0);
         let often =
             n * (per / age) / (f64::from(budget.pages) * if self.for_ms > 0 { ALLOWED.1 } else { ALLOWED.0 });
         if self.for_ms > 0 {
-            let scale = least * known(tail.iter().map(|x| x / least - 1.0).sum());
+            let scale = known(PRIOR.0 * PRIOR.1 * least, tail.iter().map(|x| x - least).sum());
             return least + scale * often.ln().max(0.0);
         }
-        let gamma = known(tail.iter().map(|x| (x / least).ln()).sum());
+        let gamma = known(PRIOR.0 * PRIOR.1, tail.iter().map(|x| (x / least).ln()).sum());
         least * often.powf(gamma.clamp(*GAMMA.start(), *GAMMA.end()))
     }
 }
@@ -267,9 +276,40 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_ends_the_spell() {
-        let mut spell = Spell::new(0, 1000 * DAY);
-        spell.see(1000 * DAY, 1.0, true, false);
-        assert!(spell.see(0, 2.0, true, false).is_some());
-        assert!((1..20).any(|i| spell.see(i * 60_000, 2.0, true, false).is_some()));
+        for for_ms in [0, 300_000] {
+            let mut spell = Spell::new(for_ms, 1000 * DAY);
+            spell.see(1000 * DAY, 1.0, true, false);
+            assert!(spell.see(0, 2.0, true, false).is_some());
+            let next = (1..40).find_map(|i| spell.see(i * 60_000, 2.0, true, false));
+            assert_eq!(next, Some(2.0), "{for_ms}");
+        }
+    }
+
+    #[test]
+    fn what_a_clock_that_was_ahead_has_dated_is_no_younger_for_ever() {
+        let mut noise = Noise { settled: true, ..Noise::new(0, 400 * DAY) };
+        noise.add(budget(), 400 * DAY, 3.0, true);
+        let mut later = Noise { settled: true, ..Noise::new(0, 0) };
+        later.add(budget(), DAY, 3.0, true);
+        later.add(budget(), 400 * DAY, 3.0, true);
+        for mut noise in [noise, later] {
+            for i in 100..100 + 20 * 96 {
+                noise.put_right(i * SPELL_MS);
+                let reach = if i < 100 + 96 { 3.0 } else { 1.0 };
+                noise.add(budget(), i * SPELL_MS, reach, true);
+            }
+            let reach = noise.reach(budget(), (100 + 20 * 96) * SPELL_MS, 3.0);
+            assert!(reach < 2.0, "{reach}");
+        }
+    }
+
+    #[test]
+    fn what_is_hardly_a_number_is_no_infinity() {
+        let mut noise = Noise { settled: true, ..Noise::new(300_000, 0) };
+        for i in 1..20 {
+            noise.add(budget(), i * SPELL_MS, if i == 9 { 3.0 } else { 1e-310 }, true);
+        }
+        let reach = noise.reach(budget(), 20 * SPELL_MS, 3.0);
+        assert!(reach.is_finite() && reach < 20.0, "{reach}");
     }
 }

@@ -15,6 +15,11 @@ pub const REMEMBERED: usize = 1000;
 /// How much later than the page an alert that belongs to it may have begun to fire, ms: see [`super::budget`].
 pub const JOIN_MS: i64 = 600_000;
 
+/// Less than `ms` lie between two times, whichever is first: what a clock that was far ahead has dated is not near for ever.
+pub(super) fn near(a: Timestamp, b: Timestamp, ms: i64) -> bool {
+    a.abs_diff(b) < ms.max(0).unsigned_abs()
+}
+
 /// A page that a rule caused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PageRecord {
@@ -162,6 +167,11 @@ impl PageHistory {
         self.noise.clear();
     }
 
+    /// The clock may have been set back.
+    pub(super) fn put_right(&mut self, now: Timestamp) {
+        self.noise.iter_mut().for_each(|n| n.put_right(now));
+    }
+
     pub(super) fn noise(&self) -> &[Noise] {
         &self.noise
     }
@@ -172,8 +182,8 @@ impl PageHistory {
     }
 
     fn within(&self, now: Timestamp, per_ms: i64) -> impl Iterator<Item = &PageRecord> {
-        // The clock may have been set back: a page of the future counts.
-        self.pages.iter().rev().take_while(move |p| now.saturating_sub(p.t) < per_ms)
+        // The clock may have been set back: a page of the future counts, unless it is so far ahead that it would count for ever.
+        self.pages.iter().rev().filter(move |p| near(now, p.t, per_ms))
     }
 
     /// Pages within `per_ms` before `now`.

@@ -54,6 +54,7 @@ impl<'a> Round<'a> {
         paging: bool,
         scored: bool,
     ) -> Self {
+        history.put_right(now);
         Self { policy, history, level: None, paging, scored, now }
     }
 
@@ -89,8 +90,8 @@ impl<'a> Round<'a> {
         if series.step(self.policy, self.history, level, self.paging, sight) {
             self.paging = true;
         }
-        if before != series.standing() {
-            // What was paged for, how wide the bands are, and what fires of itself may have changed.
+        if before != series.standing() && !matches!(series.standing(), Standing::Held { .. }) {
+            // What was paged for, and how wide the bands are, may have changed; not for each of many that are held back.
             self.level = None;
         }
         let paged = match (before, series.standing()) {
@@ -107,5 +108,61 @@ impl<'a> Round<'a> {
             _ => (PAGES * distance / needed).min(PAGES.next_down()),
         };
         Decision { paged, score }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::rules::file::{self, RuleKind};
+
+    const MIN: i64 = 60_000;
+
+    #[test]
+    fn series_that_come_and_go_make_no_old_rule_deaf() {
+        let text = "groups:\n- name: g\n  rules:\n  - {sigma: S, expr: x, labels: {severity: page}, \
+                    page_budget: 2 per 30d, baseline: {window: 6h}, bands: [{sigma: 3, for: 0s}]}\n";
+        let file = file::parse(Path::new("r.yml"), text, file::Options::default()).unwrap();
+        let rule = &file.groups[0].rules[0];
+        let RuleKind::Sigma(spec) = &rule.kind else { panic!("no sigma rule") };
+        let (policy, detector) = (Policy::of(rule, spec), &spec.detector);
+        assert!(policy.lowest().is_finite());
+        let mut random = 1u64;
+        let mut noise = || {
+            let sum: f64 = (0..12)
+                .map(|_| {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    (random >> 11) as f64 / (1u64 << 53) as f64
+                })
+                .sum();
+            100.0 + sum
+        };
+        let mut history = PageHistory::default();
+        let mut see =
+            |series: &mut (crate::sigma::SeriesState, SeriesPages), t: i64, history: &mut PageHistory| {
+                let evaluation = detector.evaluate(&mut series.0, t, noise());
+                Round::new(&policy, history, t, false, false).see(detector, &mut series.1, &evaluation, || 1);
+            };
+        let mut old = (detector.start(), SeriesPages::default());
+        for t in 0..5 * 1440 {
+            see(&mut old, t * MIN, &mut history);
+        }
+        let from = |history: &PageHistory, t: i64| Level::of(&policy, history, t * MIN).from(&policy);
+        let before = from(&history, 5 * 1440);
+        for t in 5 * 1440..6 * 1440 {
+            see(&mut old, t * MIN, &mut history);
+            if t % 20 == 0 {
+                let mut young = (detector.start(), SeriesPages::default());
+                for i in 0..30 {
+                    see(&mut young, (t + i) * MIN, &mut history);
+                }
+            }
+        }
+        let after = from(&history, 6 * 1440);
+        assert!(after < 1.2 * before, "{before} {after}");
     }
 }

@@ -5,7 +5,7 @@ use crate::sigma::AfterPagePlan;
 
 use super::budget::{Bar, Level, PagingBand, Policy, Reason};
 use super::noise::Spell;
-use super::pages::{JOIN_MS, PageHistory, PageRecord};
+use super::pages::{JOIN_MS, PageHistory, PageRecord, near};
 use super::widening::Widening;
 
 /// Why a page went out.
@@ -92,7 +92,7 @@ impl SeriesPages {
             Standing::Held { since, .. } => since,
             _ => now,
         };
-        let quiet = self.last.is_some_and(|l| began.saturating_sub(l.t) < policy.after.quiet_ms);
+        let quiet = self.last.is_some_and(|l| near(began, l.t, policy.after.quiet_ms));
         let own = self.last.map_or(f64::INFINITY, |l| l.worst * policy.after.worse);
         match policy.budget {
             Some(_) => Bar { rule: level, factor: level.factor, quiet, own, worse: level.worse },
@@ -135,7 +135,7 @@ impl SeriesPages {
         }
         let bar = self.bar(policy, level, sight);
         self.cross(policy, &bar, now, distance);
-        let joins = paging && rule.last().is_some_and(|p| now.saturating_sub(p.t) <= JOIN_MS);
+        let joins = paging && rule.last().is_some_and(|p| near(now, p.t, JOIN_MS + 1));
         let open = self.standing == Standing::Calm && bar.is_open(top);
         let passed = policy.bands.iter().zip(&self.over).take(top + 1).any(
             |(band, over)| matches!((band, over), (Some(b), Some(since)) if lasted(*since, now, b.for_ms)),
@@ -183,7 +183,7 @@ impl SeriesPages {
 
     /// A page of this series goes out. In its quiet time it belongs to the same trouble: it neither widens nor begins another one.
     fn remember(&mut self, policy: &Policy, Sight { now, after, .. }: Sight, distance: f64) {
-        let quiet = self.last.filter(|l| now.saturating_sub(l.t) < policy.after.quiet_ms);
+        let quiet = self.last.filter(|l| near(now, l.t, policy.after.quiet_ms));
         if policy.budget.is_none() && quiet.is_none() {
             self.widening.paged(&after, now);
         }
@@ -353,6 +353,26 @@ mod tests {
         assert_eq!(w.step(4 * DAY, &[3.8, 3.2]), [1]);
         w.step(4 * DAY + MIN, &[0.0, 0.0]);
         assert_eq!(w.step(4 * DAY + 20 * MIN, &[4.1, 0.0]), [0]);
+    }
+
+    #[test]
+    fn a_page_that_a_clock_dated_far_ahead_holds_nothing_back_for_ever() {
+        let mut after_budget = World::new(policy("1 per 30d", 720 * MIN, &[(3.0, 0)]), 2);
+        let mut own = World::new(policy("none", 720 * MIN, &[(3.0, 0)]), 2);
+        own.policy.after.widen = 2.0;
+        for w in [&mut after_budget, &mut own] {
+            assert_eq!(w.step(400 * DAY, &[5.0, 0.0]), [0]);
+            w.step(400 * DAY + MIN, &[0.0, 0.0]);
+            // The clock is right again.
+            w.step(0, &[0.0, 0.0]);
+            assert_eq!(w.step(20 * MIN, &[4.0, 0.0]), [0]);
+            assert_eq!(w.pages(), 2);
+        }
+        // What goes on does not swallow what comes later.
+        let mut w = World::new(policy("none", 0, &[(3.0, 0)]), 2);
+        assert_eq!(w.step(400 * DAY, &[5.0, 0.0]), [0]);
+        assert_eq!(w.step(0, &[5.0, 3.5]), [0, 1]);
+        assert_eq!(w.pages(), 2);
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Widening {
         if self.factor <= 1.0 {
             return 1.0;
         }
-        let age = now.saturating_sub(self.since).max(0) as f64;
+        // The clock may have been far ahead then: it is not wide until that time comes.
+        let age = now.abs_diff(self.since) as f64;
         1.0 + (self.factor - 1.0) * (-std::f64::consts::LN_2 * age / plan.half_life_ms).exp()
     }
 

@@ -127,7 +127,7 @@ impl Bands {
         let distance = if judgement.ready {
             self.known = Some(now);
             Some(plan.distance(judgement))
-        } else if self.known.is_some_and(|known| now.saturating_sub(known) < UNKNOWN_MS) {
+        } else if self.known.is_some_and(|known| now.abs_diff(known) < UNKNOWN_MS.unsigned_abs()) {
             None
         } else {
             Some(0.0)
@@ -227,7 +227,10 @@ impl Step {
             }
             Phase::Pending { since } if crossed => Phase::Pending { since: since.min(now) },
             Phase::Firing { active, since, .. } if held => Phase::Firing { active, since, crossed: now },
-            Phase::Firing { crossed, .. } if !lasted(crossed, now, self.keep_ms) => phase,
+            // Where a clock that was set back left it is as long ago as it is ahead.
+            Phase::Firing { crossed, .. } if !lasted(crossed.min(now), now.max(crossed), self.keep_ms) => {
+                phase
+            }
             _ => Phase::Inactive,
         }
     }

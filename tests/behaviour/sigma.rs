@@ -503,6 +503,19 @@ fn a_clock_that_goes_back_breaks_nothing() {
 }
 
 #[test]
+fn what_fired_when_the_clock_was_put_right_ends_when_it_is_over() {
+    for (rule, value) in [("", 10.0), ("keep_firing_for: 5m, ", 10.0), ("", f64::NAN)] {
+        let mut feed = Feed::new(&format!("{{{rule}bands: [{{sigma: 6, for: 0s}}]}}"));
+        let mut noise = Noise(17);
+        feed.run(12 * HOUR, |_| 10.0 + noise.normal());
+        assert_eq!(feed.put(30.0).bands.top, Some(0), "{rule}");
+        feed.t -= 365 * DAY;
+        let last = feed.run(10 * MINUTE, |_| value);
+        assert_eq!(last.bands.top, None, "{rule} {value}");
+    }
+}
+
+#[test]
 fn the_robust_model_does_not_move_for_outliers() {
     let run = |model: &str| {
         let mut feed = Feed::new(&format!("baseline: {{model: {model}}}\nbands: [{{sigma: 9}}]"));
