@@ -272,7 +272,7 @@ fn read_history(rest: &mut &[u8]) -> Option<PageHistory> {
     for _ in 0..len {
         let t = i64::from_le_bytes(chunk(rest)?);
         let series = u64::from_le_bytes(chunk(rest)?);
-        let zscore = f64::from_le_bytes(chunk(rest)?);
+        let zscore = real(rest)?;
         let useful = match chunk::<1>(rest)?[0] {
             0 => None,
             1 => Some(false),

@@ -101,7 +101,9 @@ impl PageHistory {
 
     /// The page that went out at `page` lasts, and is `distance` σ away now. Only the last page says what is worse than it.
     pub(super) fn goes_on(&mut self, page: Timestamp, distance: f64) {
-        if let Some(last) = self.pages.back_mut().filter(|p| p.t == page && distance > p.zscore) {
+        if let Some(last) =
+            self.pages.back_mut().filter(|p| p.t == page && distance > p.zscore && distance.is_finite())
+        {
             last.zscore = distance;
         }
     }

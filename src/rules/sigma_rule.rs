@@ -105,7 +105,7 @@ impl SigmaState {
             }
         }
         if before.config().baseline != after.config().baseline {
-            self.pages.forget_noise();
+            self.forget_noise();
         }
         self.warmed = false;
     }
@@ -114,7 +114,12 @@ impl SigmaState {
     /// it is learnt in the place of what is known.
     pub fn expression_changed(&mut self) {
         (self.warmed, self.relearn) = (false, true);
+        self.forget_noise();
+    }
+
+    fn forget_noise(&mut self) {
         self.pages.forget_noise();
+        self.series.values_mut().for_each(|s| s.pages.forget_noise());
     }
 
     /// "This is the new normal", for one series or all: the centre moves to the level of the last values, where they are known, or else to the

@@ -81,6 +81,11 @@ impl SeriesPages {
         matches!(self.standing, Standing::Paged { .. })
     }
 
+    /// What is judged is something else: how far that was out says nothing any more.
+    pub(super) fn forget_noise(&mut self) {
+        self.spells = Vec::new();
+    }
+
     /// Nothing of this series is a page, a ticket, or on its way there.
     pub(super) fn rests(&self) -> bool {
         self.standing == Standing::Calm && self.over.is_empty()

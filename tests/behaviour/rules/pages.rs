@@ -301,6 +301,30 @@ fn a_changed_expression_learns_from_what_is_stored_of_it() {
 }
 
 #[test]
+fn what_was_far_out_under_another_baseline_is_no_noise_of_this_one() {
+    // When the baseline is edited, the spell that goes on has seen a ticket's 2.4σ for longer than a page asks.
+    let text = SIGMA.replace("1 per 30d", "9 per 30d");
+    let noise =
+        |b: &Bench| b.view()[0].rules[0].sigma.as_ref().unwrap().page_budget.as_ref().unwrap().pages_from;
+    let warm = |text: &str| {
+        let bench = Bench::new(text);
+        for i in 0..460 {
+            bench.tick(i * 15 * S, if (440..450).contains(&i) { 12.4 } else { calm(i) });
+        }
+        bench
+    };
+    let end = |b: &Bench| {
+        for i in 460..530 {
+            b.tick(i * 15 * S, 10.0);
+        }
+        noise(b)
+    };
+    let same = end(&warm(&text));
+    let other = end(&reloaded(warm(&text), &text.replace("window: 1h", "window: 2h")));
+    assert!(same > Some(4.0) && other == Some(3.0), "{same:?} {other:?}");
+}
+
+#[test]
 fn three_paging_bands_crossed_at_once_are_one_page() {
     let text = SIGMA
         .replace("{sigma: 2, for: 30s, labels: {severity: ticket}}", "{sigma: 2, labels: {severity: page}}")
