@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Alert, GoTime, Labels, Timestamp, tree};
+use crate::model::{Alert, GoTime, Labels, Order, Timestamp, tree};
 
 /// The `why` of a notification that tells of several incidents.
 pub const DIGEST: &str = "digest";
@@ -135,17 +135,19 @@ fn common<'a>(maps: impl Iterator<Item = &'a BTreeMap<String, String>>) -> BTree
     out.unwrap_or_default()
 }
 
-/// The order in which Alertmanager lists alerts: by job, by instance, then by the labels.
-pub fn alert_order(a: &Labels, b: &Labels) -> Ordering {
-    for name in ["job", "instance"] {
-        match (a.get(name), b.get(name)) {
-            (Some(_), None) => return Ordering::Less,
-            (None, Some(_)) => return Ordering::Greater,
-            (a, b) if a != b => return a.cmp(&b),
-            _ => {}
-        }
-    }
-    label_order(a, b)
+/// The order in which Alertmanager lists alerts, given as positions: by job, by instance (those that have none come last), then by
+/// the labels.
+pub fn alert_order(alerts: &[&Labels]) -> Vec<usize> {
+    let ranks = |name| -> Vec<(bool, Option<&str>)> {
+        alerts.iter().map(|labels| labels.get(name)).map(|value| (value.is_none(), value)).collect()
+    };
+    let (jobs, instances) = (ranks("job"), ranks("instance"));
+    let mut order: Vec<usize> = (0..alerts.len()).collect();
+    order.order_by(|&a, &b| {
+        let by_target = jobs[a].cmp(&jobs[b]).then_with(|| instances[a].cmp(&instances[b]));
+        by_target.then_with(|| label_order(alerts[a], alerts[b]))
+    });
+    order
 }
 
 /// The order of label sets in Alertmanager: the smaller set first; of two as large, the one that lacks the first name that

@@ -241,10 +241,9 @@ impl Engine {
     /// The alerts of a group in Alertmanager's order.
     pub(super) fn group_alerts(&self, id: &str) -> Vec<Arc<Alert>> {
         let members = self.groups.get(id).map(|g| &g.alerts).into_iter().flatten();
-        let mut alerts: Vec<Arc<Alert>> =
-            members.filter_map(|f| self.alerts.get(f)).map(|e| Arc::clone(&e.alert)).collect();
-        alerts.sort_by(|a, b| alert_order(&a.labels, &b.labels));
-        alerts
+        let alerts: Vec<&Arc<Alert>> = members.filter_map(|f| self.alerts.get(f)).map(|e| &e.alert).collect();
+        let labels: Vec<&Labels> = alerts.iter().map(|a| &a.labels).collect();
+        alert_order(&labels).into_iter().map(|i| Arc::clone(alerts[i])).collect()
     }
 
     fn flush_plain(&mut self, now: Now, id: &str, route: &Route, active: &[Arc<Alert>]) {

@@ -199,14 +199,14 @@ impl FiringNow {
         let of = |f: &Fingerprint| self.alerts.binary_search_by_key(&f.0, |a| a.fingerprint.0).ok();
         let view = |group: &FiringGroup| {
             let names = |f: &Fingerprint| receivers.get(f).cloned().unwrap_or_default();
-            let members = group.members.iter();
-            let mut alerts: Vec<AlertView> =
-                members.filter_map(|f| Some(self.alerts[of(f)?].view(names(f), &group.muted_by))).collect();
-            alerts.order_by(|a, b| alert_order(&a.alert.labels, &b.alert.labels));
+            let members: Vec<&FiringAlert> =
+                group.members.iter().filter_map(|f| Some(&self.alerts[of(f)?])).collect();
+            let labels: Vec<&Labels> = members.iter().map(|a| &a.alert.labels).collect();
+            let view = |i: usize| members[i].view(names(&members[i].fingerprint), &group.muted_by);
             GroupView {
                 labels: super::groups::owned(&group.labels),
                 receiver: NameView { name: group.route.receiver.clone() },
-                alerts,
+                alerts: alert_order(&labels).into_iter().map(view).collect(),
             }
         };
         let mut groups: Vec<&FiringGroup> = self.groups.iter().collect();
