@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::config::UrlText;
-use super::{BasicAuth, HttpClient, HttpClientConfig, HttpRequest, Limits, NetError, TlsConfig};
+use super::{HttpClient, HttpClientConfig, HttpRequest, Limits, NetError, TlsConfig};
 use crate::model::Secret;
 
 /// How long a token may take.
@@ -57,13 +57,12 @@ impl OAuth2 {
             return Err("at most one of oauth2 client_secret & client_secret_file must be configured".into());
         }
         super::url::Url::parse(&self.token_url).map_err(|e| format!("oauth2 token_url: {e}"))?;
-        self.client(None).validate().map_err(|e| format!("oauth2: {e}"))
+        self.client().validate().map_err(|e| format!("oauth2: {e}"))
     }
 
     /// The client of the token's server.
-    fn client(&self, basic_auth: Option<BasicAuth>) -> HttpClientConfig {
+    fn client(&self) -> HttpClientConfig {
         HttpClientConfig {
-            basic_auth,
             tls_config: self.tls_config.clone(),
             proxy_url: self.proxy_url.clone(),
             no_proxy: self.no_proxy.clone(),
@@ -130,7 +129,7 @@ impl Tokens {
     /// A certificate or key cannot be used.
     pub fn new(config: &OAuth2, base_dir: &Path) -> Result<Self, NetError> {
         Ok(Self {
-            client: HttpClient::new(&config.client(None), base_dir)?,
+            client: HttpClient::new(&config.client(), base_dir)?,
             config: config.clone(),
             base_dir: base_dir.to_owned(),
             given: Mutex::default(),
